@@ -1,0 +1,94 @@
+import { z } from 'zod'
+import { ConfigError } from '../errors.ts'
+import type { Database } from './client.ts'
+
+const column = z.object({
+  name: z.string(),
+  type: z.string(),
+  nullable: z.boolean(),
+  default: z.string().nullable(),
+  generated: z.boolean(),
+  identity: z.string().nullable(),
+})
+
+const catalogShape = z.object({
+  instance: z.string(),
+  tables: z.array(
+    z.object({
+      name: z.string(),
+      columns: z.array(column),
+      primaryKey: z.array(z.string()).nullable(),
+      uniqueKeys: z.array(z.array(z.string())),
+      triggers: z.array(z.string()),
+    }),
+  ),
+  foreignKeys: z.array(
+    z.object({
+      name: z.string(),
+      child: z.string(),
+      childSchema: z.string(),
+      parent: z.string(),
+      parentSchema: z.string(),
+      columns: z.array(z.string()),
+      parentColumns: z.array(z.string()),
+      onDelete: z.enum(['cascade', 'set null', 'set default', 'restrict', 'no action']),
+      deferrable: z.boolean(),
+    }),
+  ),
+})
+
+export type Column = z.infer<typeof column>
+export type Table = z.infer<typeof catalogShape>['tables'][number]
+export type ForeignKey = z.infer<typeof catalogShape>['foreignKeys'][number]
+
+/** Tables of schema public with their columns, keys and foreign keys, as pg_catalog has them. */
+export interface Catalog {
+  /** Tells this running database from any other, also from one restored from the same backup. */
+  instance: string
+  table(name: string): Table
+  has(name: string): boolean
+  tables: readonly Table[]
+  /** Foreign keys between tables of public. */
+  foreignKeys: readonly ForeignKey[]
+  /** The columns by which rows are told apart: the primary key, else the first unique key. */
+  keyOf(name: string): readonly string[]
+  /** Columns that an insert may name: all but the generated ones. */
+  writableColumns(name: string): readonly string[]
+}
+
+/** @throws ConfigError when our migration is not installed there. */
+export async function readCatalog(database: Database): Promise<Catalog> {
+  return catalogOf(await database.call('firehose_replay_catalog'))
+}
+
+/** @param answer what `firehose_replay_catalog()` returned */
+export function catalogOf(answer: unknown): Catalog {
+  const { instance, tables, foreignKeys } = catalogShape.parse(answer)
+  const byName = new Map(tables.map((table) => [table.name, table]))
+  const table = (name: string): Table => {
+    const found = byName.get(name)
+    if (found !== undefined) return found
+    throw new ConfigError(`The database has no table "${name}".`, {
+      hint: 'The description of the appview does not fit this database: check which project and description are used.',
+      table: name,
+    })
+  }
+  return {
+    instance,
+    table,
+    tables,
+    has: (name) => byName.has(name),
+    foreignKeys: foreignKeys.filter((key) => key.childSchema === 'public' && key.parentSchema === 'public'),
+    keyOf(name) {
+      const key = table(name).primaryKey ?? table(name).uniqueKeys[0]
+      if (key !== undefined) return key
+      throw new ConfigError(`Table "${name}" has no primary or unique key; its rows cannot be told apart.`, {
+        table: name,
+      })
+    },
+    writableColumns: (name) =>
+      table(name)
+        .columns.filter((c) => !c.generated)
+        .map((c) => c.name),
+  }
+}

@@ -1,0 +1,99 @@
+import { createClient, type SupabaseClient } from '@supabase/supabase-js'
+import { ConfigError, type ErrorContext } from '../errors.ts'
+import { databaseErrorOf } from './failure.ts'
+
+export interface DatabaseOptions {
+  /** Base URL of the project's API, as `https://REF.supabase.co`. */
+  url: string
+  /** The service role's key: `sb_secret_...` or a JWT whose role is service_role. */
+  serviceKey: string
+  /** What messages call it: `production` or `backup`. */
+  label: string
+}
+
+/** One Supabase project (or anything that speaks PostgREST), with the service role. */
+export interface Database {
+  readonly label: string
+  /** Host of the API with its port: how a person recognises the project. */
+  readonly name: string
+  readonly url: string
+  /** The client itself, for reads and small writes. Its results are values: pass each through `check`. */
+  readonly client: SupabaseClient
+  /** Calls one of our SQL functions with its one text argument, or none. */
+  call(name: string, batch?: unknown): Promise<unknown>
+  /** The value of a supabase-js answer, or its error thrown as one of ours. */
+  check<T>(answer: Answer<T>, context?: ErrorContext): T
+}
+
+/** What every supabase-js call resolves to. */
+export interface Answer<T> {
+  data: T
+  error: { message: string; code?: string; details?: string; hint?: string } | null
+  status: number
+  count?: number | null
+}
+
+/**
+ * @throws ConfigError when the URL is no URL or the key is known not to be the service role's: with another one
+ * row-level security would make every table look empty.
+ */
+export function openDatabase(options: DatabaseOptions): Database {
+  const { label } = options
+  const url = parseUrl(options)
+  refuseForeignRole(options)
+  const client = createClient(url.href, options.serviceKey, {
+    auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
+  })
+  const check = <T>(answer: Answer<T>, context: ErrorContext = {}): T => {
+    if (answer.error !== null) throw databaseErrorOf(answer.error, answer.status, label, context)
+    return answer.data
+  }
+  return {
+    label,
+    name: url.host,
+    url: url.origin + url.pathname.replace(/\/$/, ''),
+    client,
+    check,
+    async call(name, batch) {
+      const args = batch === undefined ? {} : { batch: JSON.stringify(batch) }
+      return check<unknown>(await client.rpc(name, args))
+    },
+  }
+}
+
+function parseUrl({ url, label }: DatabaseOptions): URL {
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    throw new ConfigError(`The ${label} database's URL is not an http(s) URL: ${url}`, {
+      hint: "Give the project's API URL, as https://REF.supabase.co.",
+    })
+  }
+  return new URL(url)
+}
+
+function refuseForeignRole({ serviceKey, label }: DatabaseOptions): void {
+  const role = roleOf(serviceKey)
+  if (role === undefined || role === 'service_role') return
+  throw new ConfigError(`The key given for the ${label} database is the ${role} key, which sees no rows.`, {
+    hint: 'Give the service role key (sb_secret_..., or the service_role JWT) of that project.',
+  })
+}
+
+/** The role that a key stands for, where its form tells. */
+function roleOf(key: string): string | undefined {
+  if (key.startsWith('sb_publishable_')) return 'anon'
+  if (key.startsWith('sb_secret_')) return 'service_role'
+  const payload = key.split('.')[1]
+  if (payload === undefined) return undefined
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8'))
+    return claims !== null &&
+      typeof claims === 'object' &&
+      'role' in claims &&
+      typeof claims.role === 'string'
+      ? claims.role
+      : undefined
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,135 @@
+import { DatabaseError } from '../errors.ts'
+import type { Database } from './client.ts'
+
+/** A row as the database prints it: every column as text, so that no digit, microsecond or NULL is lost. */
+export type ExactRow = Record<string, string | null>
+
+export interface ExactRead {
+  table: string
+  columns: readonly string[]
+  /** A unique key: the order of the pages. */
+  key: readonly string[]
+  /** PostgREST filters, as `['uri', 'like.at://did:plc:x/*']`; all must hold. */
+  filters?: readonly (readonly [column: string, condition: string])[]
+  /** Rows asked for at a time. The server may give fewer; that is not the end. @defaultValue 1000 */
+  pageSize?: number
+}
+
+/**
+ * Reads rows in pages by key until a page is empty, and holds the number against exact counts taken before and
+ * after: a page limit, row-level security or a table that moves underneath is an error, never a shorter result.
+ *
+ * @throws DatabaseError code `COUNT` when the numbers do not agree
+ */
+export async function readExact(database: Database, read: ExactRead): Promise<ExactRow[]> {
+  const before = await countRows(database, read)
+  const rows: ExactRow[] = []
+  for (;;) {
+    const page = await readPage(database, read, rows.at(-1))
+    if (page.length === 0) break
+    rows.push(...page)
+  }
+  const after = await countRows(database, read)
+  if (before !== after || rows.length !== after) {
+    throw new DatabaseError(
+      `Reading "${read.table}" from the ${database.label} database gave ${rows.length} rows, but it counts ${before} before and ${after} after.`,
+      {
+        code: 'COUNT',
+        table: read.table,
+        hint: 'Something writes to it, or a limit cuts answers short. Read from a database at rest, then run again.',
+      },
+    )
+  }
+  return rows
+}
+
+/** Exact number of rows that a read would give. */
+export async function countRows(
+  database: Database,
+  read: Pick<ExactRead, 'table' | 'filters'>,
+): Promise<number> {
+  let query = database.client.from(read.table).select('*', { count: 'exact', head: true })
+  for (const [column, condition] of read.filters ?? [])
+    query = query.filter(column, ...splitCondition(condition))
+  const answer = await query
+  database.check(answer, { table: read.table })
+  if (typeof answer.count !== 'number') {
+    throw new DatabaseError(`The ${database.label} database did not count "${read.table}".`, {
+      code: 'COUNT',
+      table: read.table,
+    })
+  }
+  return answer.count
+}
+
+async function readPage(
+  database: Database,
+  read: ExactRead,
+  last: ExactRow | undefined,
+): Promise<ExactRow[]> {
+  let query = database.client
+    .from(read.table)
+    .select(read.columns.map((column) => `${quoteName(column)}::text`).join(','))
+    .limit(read.pageSize ?? 1000)
+  for (const column of read.key) query = query.order(column, { ascending: true })
+  for (const [column, condition] of read.filters ?? [])
+    query = query.filter(column, ...splitCondition(condition))
+  if (last !== undefined) query = query.or(after(read.key, last))
+  const answer = await query
+  return database.check(answer, { table: read.table }) as unknown as ExactRow[]
+}
+
+/** PostgREST condition for "greater than this row by key": a > x, or a = x and b > y, ... */
+function after(key: readonly string[], row: ExactRow): string {
+  return key
+    .map((column, index) => {
+      const equal = key.slice(0, index).map((c) => `${c}.eq.${quoteValue(row[c] ?? '')}`)
+      const terms = [...equal, `${column}.gt.${quoteValue(row[column] ?? '')}`]
+      return terms.length === 1 ? terms[0] : `and(${terms.join(',')})`
+    })
+    .join(',')
+}
+
+function splitCondition(condition: string): [operator: string, value: string] {
+  const dot = condition.indexOf('.')
+  return [condition.slice(0, dot), condition.slice(dot + 1)]
+}
+
+/** A value inside a PostgREST list or logic tree. */
+export function quoteValue(value: string): string {
+  return `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
+}
+
+function quoteName(name: string): string {
+  return /^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`
+}
+
+/**
+ * Cuts values into `in` lists short enough for a URL.
+ *
+ * @param maxBytes length of one list in the URL. @defaultValue 4000, half of what common proxies and PostgREST's
+ * own client accept (8,000), because select and order take their share.
+ */
+export function inLists(values: readonly string[], maxBytes = 4000): string[] {
+  const lists: string[] = []
+  let current: string[] = []
+  let size = 0
+  for (const value of values) {
+    const quoted = quoteValue(value)
+    const bytes = encodeURIComponent(quoted).length + 3
+    if (current.length > 0 && size + bytes > maxBytes) {
+      lists.push(`in.(${current.join(',')})`)
+      current = []
+      size = 0
+    }
+    current.push(quoted)
+    size += bytes
+  }
+  if (current.length > 0) lists.push(`in.(${current.join(',')})`)
+  return lists
+}
+
+/** Condition for AT-URIs of one account. LIKE's own characters in the DID are escaped; PostgREST's `*` is its `%`. */
+export function ownedBy(did: string): string {
+  return `like.at://${did.replace(/[\\%_]/g, '\\$&')}/*`
+}

@@ -1,0 +1,69 @@
+import {
+  ConfigError,
+  DatabaseError,
+  type ErrorContext,
+  type ReplayError,
+  UnavailableError,
+} from '../errors.ts'
+
+/** The parts of a PostgREST error that say what it is. */
+export interface PostgrestFailure {
+  message: string
+  code?: string
+  details?: string
+  hint?: string
+}
+
+/**
+ * SQLSTATEs that may pass by themselves: 40001 serialisation failure, 40P01 deadlock, 55P03 lock not available,
+ * 57014 statement timeout, and the classes 08 (connection), 53 (resources), 57P (operator intervention).
+ */
+const PASSING = /^(40001|40P01|55P03|57014|08|53|57P)/
+
+/** One of our errors for a failed call: by code and HTTP status, never by message text. */
+export function databaseErrorOf(
+  failure: PostgrestFailure,
+  status: number,
+  label: string,
+  context: ErrorContext = {},
+): ReplayError {
+  const code = failure.code ?? ''
+  const said = `The ${label} database`
+  if (status === 0 || status === 502 || status === 503 || status === 504) {
+    return new UnavailableError(`${said} cannot be reached: ${firstLine(failure.message)}`, {
+      hint: 'Check the URL and that the project is running, then run the same command again.',
+      ...context,
+      cause: failure,
+    })
+  }
+  if (PASSING.test(code)) {
+    return new UnavailableError(`${said} could not finish in time or gave way to another writer (${code}).`, {
+      hint: 'Run the same command again; what is done stays done.',
+      ...context,
+      cause: failure,
+    })
+  }
+  if (status === 401 || status === 403 || code === '42501') {
+    return new ConfigError(`${said} refuses this key: ${firstLine(failure.message)}`, {
+      hint: 'Give the service role key of that project (sb_secret_..., or the service_role JWT).',
+      ...context,
+      cause: failure,
+    })
+  }
+  if (code === 'PGRST202' || code === 'PGRST205' || code === '42P01' || code === '42883') {
+    return new ConfigError(`${said} lacks what was asked for: ${firstLine(failure.message)}`, {
+      hint: 'Apply supabase/migrations/*_firehose_replay.sql to it, and check that it is the right project.',
+      ...context,
+      cause: failure,
+    })
+  }
+  return new DatabaseError(`${said} refused: ${firstLine(failure.message)} (${code || `HTTP ${status}`})`, {
+    ...context,
+    code: code || `HTTP${status}`,
+    cause: failure,
+  })
+}
+
+function firstLine(message: string): string {
+  return message.split('\n')[0] ?? ''
+}

@@ -1,0 +1,140 @@
+import { AtUri } from '@atproto/syntax'
+import { Subscription } from '@atproto/xrpc-server'
+import { messageOf, shouldRetry, UnavailableError } from '../errors.ts'
+import type { EventSink, RecordEvent } from '../events.ts'
+import { type Logger, silentLogger } from '../logger.ts'
+import type { Identity } from '../network/identity.ts'
+import { type VerifiedFrame, type VerifiedOp, verifyCommitFrame } from '../repo/commit-frame.ts'
+import { recordFromBytes } from '../repo/record.ts'
+import { SignatureError } from '../repo/repo-errors.ts'
+import {
+  type CommitFrame,
+  didOf,
+  type Frame,
+  isCommit,
+  isSync,
+  parseFrame,
+  SUBSCRIBE_REPOS,
+} from './frame.ts'
+
+export interface LiveOptions {
+  /** Relay or PDS, as `wss://bsky.network`. */
+  service: string
+  sink: EventSink
+  identity: Identity
+  /** Whether anything is indexed from this collection. */
+  isWanted: (collection: string) => boolean
+  /** Where to go on; undefined: from now. */
+  cursor: number | undefined
+  /** Makes a cursor durable. Called after the sink's flush, never for what is not durable. */
+  saveCursor: (seq: number) => Promise<void>
+  /**
+   * A repo whose frames cannot be trusted or are not complete: it must be replayed from its PDS. Resolves when that
+   * is done or has been noted durably; only then does the cursor move on.
+   */
+  onBrokenRepo: (did: string, reason: string) => Promise<void>
+  /** Told once for each frame that is done with; for progress and tests. */
+  onFrame?: (seq: number) => void
+  signal: AbortSignal
+  /** How often the cursor is saved, in milliseconds. @defaultValue 1000 */
+  saveEveryMs?: number
+  logger?: Logger
+}
+
+/**
+ * Live ingestion: a relay's or PDS's firehose, verified, into an EventSink. Runs until the signal aborts; then what
+ * was handled is flushed and the cursor saved.
+ *
+ * @throws UnavailableError when the database stays away: the cursor then stands before what is not durable
+ */
+export async function consumeFirehose(options: LiveOptions): Promise<void> {
+  const { sink, signal, logger = silentLogger } = options
+  const subscription = new Subscription<Frame>({
+    service: options.service,
+    method: SUBSCRIBE_REPOS,
+    signal,
+    getParams: () => (position.handled === undefined ? undefined : { cursor: position.handled }),
+    validate: parseFrame,
+    onReconnectError: (error, attempt) =>
+      logger.warn({ attempt, error: messageOf(error) }, 'relay not reachable'),
+  })
+  const position = { handled: options.cursor, saved: options.cursor }
+  const saveNow = async (): Promise<void> => {
+    // Taken before the flush: whatever was handled by now is durable after it.
+    const { handled } = position
+    if (handled === undefined || handled === position.saved) return
+    await sink.flush()
+    await options.saveCursor(handled)
+    position.saved = handled
+  }
+  let lastSave = Date.now()
+  try {
+    for await (const frame of subscription) {
+      await handleFrame(frame, options)
+      position.handled = frame.seq
+      options.onFrame?.(frame.seq)
+      if (Date.now() - lastSave >= (options.saveEveryMs ?? 1000)) {
+        await saveNow()
+        lastSave = Date.now()
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) throw asUnavailable(error)
+  }
+  await saveNow()
+}
+
+async function handleFrame(frame: Frame, options: LiveOptions): Promise<void> {
+  if (isCommit(frame)) return handleCommit(frame, options)
+  const did = didOf(frame)
+  if (isSync(frame))
+    return options.onBrokenRepo(did, 'the relay said that the repo must be fetched afresh (#sync)')
+  await options.identity.refresh(did).catch((error: unknown) => {
+    // The next commit of this account resolves it again; nothing is lost here.
+    options.logger?.debug({ did, error: messageOf(error) }, 'identity not refreshed')
+  })
+}
+
+async function handleCommit(frame: CommitFrame, options: LiveOptions): Promise<void> {
+  const ops = frame.ops.filter((op) => options.isWanted(op.path.split('/')[0] ?? ''))
+  if (ops.length === 0) return
+  let verified: VerifiedFrame
+  try {
+    verified = await verifyWithFreshKey({ ...frame, ops }, options.identity)
+  } catch (error) {
+    if (shouldRetry(error)) throw error
+    options.logger?.warn({ did: frame.repo, seq: frame.seq, error: messageOf(error) }, 'commit not trusted')
+    return options.onBrokenRepo(frame.repo, messageOf(error))
+  }
+  for (const op of verified.ops) await options.sink.handle(eventOf(frame, op))
+}
+
+/** The signing key may have changed since it was cached: one more try with the DID document as it is now. */
+async function verifyWithFreshKey(frame: CommitFrame, identity: Identity): Promise<VerifiedFrame> {
+  const check = (signingKey: string): VerifiedFrame =>
+    verifyCommitFrame({ ...frame, did: frame.repo, signingKey })
+  try {
+    return check((await identity.resolve(frame.repo)).signingKey)
+  } catch (error) {
+    if (!(error instanceof SignatureError)) throw error
+    return check((await identity.refresh(frame.repo)).signingKey)
+  }
+}
+
+function eventOf(frame: CommitFrame, op: VerifiedOp): RecordEvent {
+  const { seq, time, commit, rev, repo: did } = frame
+  const { collection, rkey } = op
+  const uri = AtUri.make(did, collection, rkey)
+  const prev = op.prev === undefined ? {} : { prev: op.prev }
+  const base = { source: 'firehose', seq, time, commit, rev, uri, did, collection, rkey, ...prev } as const
+  return op.action === 'delete'
+    ? { ...base, event: 'delete' }
+    : { ...base, event: op.action, cid: op.cid, record: recordFromBytes(op.bytes) }
+}
+
+function asUnavailable(error: unknown): unknown {
+  if (error instanceof Error && error.name === 'AbortError') {
+    return new UnavailableError('The relay closed the connection.', { cause: error })
+  }
+  return error
+}

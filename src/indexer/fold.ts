@@ -1,0 +1,19 @@
+import type { RecordEvent } from '../events.ts'
+
+/**
+ * The last word about each record, in the order in which records were first named. Handlers are functions of the
+ * current record, so what an event replaced within the same batch never has to reach the database; and Postgres
+ * refuses to upsert one row twice in a statement.
+ *
+ * Events of one repo arrive in order; where sources are mixed the greater rev wins, and the later of equals (several
+ * operations on one record in one commit).
+ */
+export function foldEvents(events: readonly RecordEvent[]): RecordEvent[] {
+  const last = new Map<string, RecordEvent>()
+  for (const event of events) {
+    const uri = event.uri.toString()
+    const known = last.get(uri)
+    if (known === undefined || event.rev >= known.rev) last.set(uri, event)
+  }
+  return [...last.values()]
+}

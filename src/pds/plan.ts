@@ -1,0 +1,71 @@
+import type { Proof, Refusal } from '../events.ts'
+import type { VerifiedRepo } from '../repo/verified-repo.ts'
+import type { LostRecord, RefusedRecord } from './lost-record.ts'
+
+export const CONFLICT_POLICIES = ['overwrite', 'keep', 'fail'] as const
+/** What to do with a record that was created again under a lost key. */
+export type ConflictPolicy = (typeof CONFLICT_POLICIES)[number]
+
+export interface PlannedRecord {
+  uri: string
+  action: 'create' | 'same' | 'overwrite' | 'keep' | 'refuse'
+  /** CID to be written; absent for what is refused before it could be encoded. */
+  cid?: string
+  /** CID in the repo now, where a record is there. */
+  currentCid?: string
+  bytes: number
+  proof?: Proof
+  refusal?: Refusal
+  reason?: string
+}
+
+/** What a write would do: names, CIDs and sizes, no bodies, no secrets. Printed by --dry-run, executed otherwise. */
+export interface WritePlan {
+  did: string
+  /** The repo's revision that this plan was made against. */
+  rev: string
+  records: PlannedRecord[]
+  counts: Record<PlannedRecord['action'], number>
+  /** Bytes of record blocks to be written. */
+  bytes: number
+}
+
+/** @param repo the account's repo as it is now */
+export function planWrite(
+  records: readonly (LostRecord | RefusedRecord)[],
+  repo: VerifiedRepo,
+  onConflict: ConflictPolicy = 'overwrite',
+): WritePlan {
+  const planned = records.map((record) => planRecord(record, repo, onConflict))
+  const counts = { create: 0, same: 0, overwrite: 0, keep: 0, refuse: 0 }
+  let bytes = 0
+  for (const record of planned) {
+    counts[record.action]++
+    if (record.action === 'create' || record.action === 'overwrite') bytes += record.bytes
+  }
+  return { did: repo.did, rev: repo.rev, records: planned, counts, bytes }
+}
+
+function planRecord(
+  record: LostRecord | RefusedRecord,
+  repo: VerifiedRepo,
+  onConflict: ConflictPolicy,
+): PlannedRecord {
+  const { uri } = record
+  if ('refusal' in record) {
+    return { uri, action: 'refuse', bytes: 0, refusal: record.refusal, reason: record.reason }
+  }
+  const { cid, bytes, proof } = record
+  const currentCid = repo.get(record.collection, record.rkey)?.cid.toString()
+  if (currentCid === undefined) return { uri, action: 'create', cid, bytes, proof }
+  if (currentCid === cid) return { uri, action: 'same', cid, currentCid, bytes, proof }
+  const conflict = { uri, cid, currentCid, bytes, proof }
+  switch (onConflict) {
+    case 'overwrite':
+      return { ...conflict, action: 'overwrite' }
+    case 'keep':
+      return { ...conflict, action: 'keep', reason: 'another record is there now' }
+    case 'fail':
+      return { ...conflict, action: 'refuse', refusal: 'conflict', reason: 'another record is there now' }
+  }
+}

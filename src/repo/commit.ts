@@ -1,0 +1,77 @@
+import { type Cid, isCid } from '@atproto/lex'
+import { isValidTid } from '@atproto/syntax'
+import { type Car, rootOf } from './car.ts'
+import { decodeBlock, encodeBlock } from './dag-cbor.ts'
+import { brokenRepo, MissingBlockError, SignatureError } from './repo-errors.ts'
+import { isSignedBy } from './signature.ts'
+
+/** A signed commit of repository version 3. */
+export interface Commit {
+  did: string
+  version: 3
+  /** Root of the MST. */
+  data: Cid
+  /** A TID; later commits have greater ones. */
+  rev: string
+  prev: Cid | null
+  /** 64 bytes: r and s. */
+  sig: Uint8Array
+}
+
+/** Whose repository it must be, and the key that must have signed it (`did:key:…`). */
+export interface Signer {
+  did: string
+  signingKey: string
+}
+
+/** @throws {@link VerificationError} when the block is not a commit of version 3 */
+export function decodeCommit(bytes: Uint8Array): Commit {
+  const { did, version, data, rev, prev, sig, ...rest } = decodeBlock(bytes, 'commit')
+  if (version !== 3) throw brokenRepo('The commit is not of repository version 3')
+  if (typeof did !== 'string') throw brokenRepo('The commit names no DID')
+  if (!isCid(data, { flavor: 'cbor' })) throw brokenRepo('The commit names no MST root')
+  if (!isValidTid(rev)) throw brokenRepo('The commit has no valid rev')
+  if (prev !== null && !isCid(prev)) throw brokenRepo('The commit has no valid prev')
+  if (!(sig instanceof Uint8Array)) throw brokenRepo('The commit is not signed')
+  if (Object.keys(rest).length > 0) throw brokenRepo('The commit has fields that a commit does not have')
+  return { did, version, data, rev, prev, sig }
+}
+
+/**
+ * @throws {@link VerificationError} when the commit is of another account; {@link SignatureError} when the key did
+ *   not sign it
+ */
+export function verifyCommit(commit: Commit, { did, signingKey }: Signer): void {
+  if (commit.did !== did) {
+    throw brokenRepo(`The repository is that of ${commit.did}, not of ${did}`, {
+      did,
+      hint: 'The host served the wrong repository: check that the DID document names the right PDS.',
+    })
+  }
+  const { sig, ...unsigned } = commit
+  if (!isSignedBy(signingKey, encodeBlock(unsigned), sig)) {
+    throw new SignatureError(`The commit ${commit.rev} of ${did} is not signed by its signing key`, {
+      did,
+      hint: 'Resolve the DID again: its key may have changed. If it has not, the host served a forged repository.',
+    })
+  }
+}
+
+/**
+ * The commit at the root of a CAR, decoded and verified. This is all there is to check of a `#sync` frame.
+ *
+ * @throws {@link VerificationError}; {@link MissingBlockError} when the root's block was not sent
+ */
+export function signedCommitOf(car: Car, signer: Signer): { cid: Cid; commit: Commit } {
+  const cid = rootOf(car)
+  const bytes = car.blocks.get(cid.toString())
+  if (bytes === undefined) {
+    throw new MissingBlockError(`The commit ${cid.toString()} was not sent`, {
+      did: signer.did,
+      cid: cid.toString(),
+    })
+  }
+  const commit = decodeCommit(bytes)
+  verifyCommit(commit, signer)
+  return { cid, commit }
+}

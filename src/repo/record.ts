@@ -1,0 +1,71 @@
+import { type Cid, isPlainObject, type LexMap } from '@atproto/lex'
+import { isValidNsid, isValidRecordKey } from '@atproto/syntax'
+import { VerificationError } from '../errors.ts'
+import type { JsonObject } from '../events.ts'
+import { cidOfBlock, decodeBlock, encodeBlock } from './dag-cbor.ts'
+import { jsonToLex, lexToJson } from './data-model.ts'
+
+export { jsonToLex, lexToJson }
+
+export interface EncodedRecord {
+  cid: Cid
+  bytes: Uint8Array
+  record: LexMap
+}
+
+/**
+ * A record's JSON as the block a repository stores, with its CID.
+ *
+ * @throws {@link VerificationError} naming the JSON path of what cannot be part of a record
+ */
+export function encodeRecord(json: JsonObject): EncodedRecord {
+  const record = jsonToLex(json)
+  if (!isPlainObject(record)) throw new VerificationError('$: a record is an object')
+  const bytes = encodeBlock(record)
+  return { cid: cidOfBlock(bytes), bytes, record: record as LexMap }
+}
+
+/** CID, as text, that a repository gives this record. @throws {@link VerificationError} as encodeRecord does */
+export function cidOfRecord(json: JsonObject): string {
+  return encodeRecord(json).cid.toString()
+}
+
+/**
+ * The record in a repository's block. Accepted only when its JSON form encodes back to the same bytes: a record
+ * that loses something on the way through JSON could never be restored with its CID.
+ *
+ * @throws {@link VerificationError} naming the JSON path where there is one
+ */
+export function recordFromBytes(bytes: Uint8Array): LexMap {
+  const record = decodeBlock(bytes, 'record')
+  const again = encodeBlock(jsonToLex(lexToJson(record)))
+  if (Buffer.compare(again, bytes) !== 0) {
+    throw new VerificationError('The record holds a map that its JSON form would turn into a CID or bytes')
+  }
+  return record
+}
+
+/**
+ * Why this JSON cannot be written under this collection and key, in words and with a JSON path; null when it can.
+ * Whether the record fits its Lexicon is another question, and not asked here.
+ */
+export function unencodableReason(
+  json: JsonObject,
+  { collection, rkey }: { collection: string; rkey: string },
+): string | null {
+  if (!isValidNsid(collection)) return `the collection ${JSON.stringify(collection)} is not an NSID`
+  if (!isValidRecordKey(rkey)) return `the record key ${JSON.stringify(rkey)} is not valid`
+  try {
+    encodeRecord(json)
+  } catch (error) {
+    if (error instanceof VerificationError) return error.message
+    throw error
+  }
+  return typeReason(json.$type, collection)
+}
+
+function typeReason(type: unknown, collection: string): string | null {
+  if (type === undefined) return `$.$type: missing; the collection is ${collection}`
+  if (type !== collection) return `$.$type: ${JSON.stringify(type)} is not the collection ${collection}`
+  return null
+}

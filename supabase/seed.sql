@@ -1,0 +1,2 @@
+-- Left empty on purpose: tests and the demo make their own accounts, and a restore must never meet rows that
+-- nobody wrote.

@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest'
+import { VerificationError } from '../../../src/errors.ts'
+import { readCar, readCarBytes } from '../../../src/repo/car.ts'
+import { buildRepo, fullCar, inChunks, stream } from './build-repo.ts'
+
+const car = Buffer.concat(await fullCar(await buildRepo(30)))
+
+describe('readCar', () => {
+  it.each([1, 7, 100, 65_536])('reads the same blocks from chunks of %i bytes', async (chunkBytes) => {
+    const whole = readCarBytes(car)
+    const read = await readCar(inChunks(car, chunkBytes))
+    expect(read.roots.map(String)).toEqual(whole.roots.map(String))
+    expect([...read.blocks.keys()]).toEqual([...whole.blocks.keys()])
+    expect([...read.blocks.values()].map((bytes) => Buffer.from(bytes))).toEqual(
+      [...whole.blocks.values()].map((bytes) => Buffer.from(bytes)),
+    )
+  })
+
+  it('refuses a CAR cut short anywhere but between two blocks', async () => {
+    const cuts = Array.from({ length: 200 }, (_, index) => car.length - 1 - index)
+    const accepted = cuts.filter((end) => {
+      try {
+        readCarBytes(car.subarray(0, end))
+        return true
+      } catch (error) {
+        expect(error).toBeInstanceOf(VerificationError)
+        return false
+      }
+    })
+    // A block with its length is more than 60 bytes here; between two the parser cannot know, the tree does.
+    expect(accepted.length).toBeLessThanOrEqual(3)
+  })
+
+  it('refuses an altered block, naming its CID', () => {
+    const altered = Buffer.from(car)
+    altered.writeUInt8(altered.readUInt8(car.length - 3) ^ 1, car.length - 3)
+    expect(() => readCarBytes(altered)).toThrow(/not what its CID bafy\w+ says/)
+  })
+
+  it.each([
+    ['zeros', Buffer.alloc(4)],
+    ['one byte', Buffer.from([5])],
+    ['text', Buffer.from('\n<html>and some more text that is longer than a CID</html>')],
+    ['an endless length', Buffer.from('ffffffffffffffffff01', 'hex')],
+  ])('refuses what follows the last block: %s', (_, garbage) => {
+    expect(() => readCarBytes(Buffer.concat([car, garbage]))).toThrow(VerificationError)
+  })
+
+  it.each([
+    ['nothing', Buffer.alloc(0)],
+    ['JSON', Buffer.from('{"error":"RepoNotFound","message":"Could not find repo"}')],
+  ])('refuses %s', (_, bytes) => {
+    expect(() => readCarBytes(bytes)).toThrow(VerificationError)
+  })
+
+  it('stops at the size limit, and says what it is', async () => {
+    const reading = readCar(inChunks(car, 100), { maxBytes: car.length - 1 })
+    await expect(reading).rejects.toThrow(`limit of ${car.length - 1} bytes`)
+    await expect(readCar(inChunks(car, 100), { maxBytes: car.length })).resolves.toBeDefined()
+  })
+
+  it('refuses a section longer than the limit without waiting for it', async () => {
+    const header = car.subarray(0, 1 + car.readUInt8(0))
+    const reading = readCar(stream(header, Buffer.from('ffffff7f', 'hex')), { maxBytes: 10_000 })
+    await expect(reading).rejects.toThrow('limit of 10000 bytes')
+  })
+})
