@@ -1180,6 +1180,12 @@ export type Database = {
         }
         Returns: string
       }
+      firehose_replay_drain: {
+        Args: {
+          touched: string[]
+        }
+        Returns: string[]
+      }
       firehose_replay_equal_sql: {
         Args: {
           a: string
@@ -1306,6 +1312,12 @@ export type Database = {
           touched: string[]
           parked: string[]
         }
+      }
+      firehose_replay_sweep: {
+        Args: {
+          batch: string
+        }
+        Returns: Json
       }
       firehose_replay_typed_sql: {
         Args: {

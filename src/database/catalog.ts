@@ -54,6 +54,8 @@ export interface Catalog {
   keyOf(name: string): readonly string[]
   /** Columns that an insert may name: all but the generated ones. */
   writableColumns(name: string): readonly string[]
+  /** Timestamps that the database fills in when a row is made: later than they were means made anew. */
+  birthColumns(name: string): readonly string[]
 }
 
 /** @throws ConfigError when our migration is not installed there. */
@@ -90,5 +92,24 @@ export function catalogOf(answer: unknown): Catalog {
       table(name)
         .columns.filter((c) => !c.generated)
         .map((c) => c.name),
+    birthColumns: (name) =>
+      table(name)
+        .columns.filter((c) => c.type === 'timestamp with time zone' && !c.generated)
+        .filter((c) => constantDefault(c) === undefined)
+        .map((c) => c.name),
   }
+}
+
+/**
+ * The text of a column's constant default, null where there is none; undefined where the default is computed, as
+ * `now()` is. Postgres prints constants as `false`, `0` or `'text'::type`.
+ */
+export function constantDefault(column: Column): string | null | undefined {
+  if (column.default === null) return null
+  const literal = /^'((?:[^']|'')*)'(::[\w\s"[\]]+)?$/.exec(column.default)
+  if (literal !== null) return (literal[1] ?? '').replaceAll("''", "'")
+  if (/^-?\d+(\.\d+)?$/.test(column.default)) return column.default
+  if (column.default === 'true' || column.default === 'false') return column.default
+  if (/^NULL(::.*)?$/.test(column.default)) return null
+  return undefined
 }

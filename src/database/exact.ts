@@ -69,14 +69,18 @@ async function readPage(
 ): Promise<ExactRow[]> {
   let query = database.client
     .from(read.table)
-    .select(read.columns.map((column) => `${quoteName(column)}::text`).join(','))
+    // Under names of their own: ORDER BY a column's bare name would sort by the text that is selected under it.
+    .select(read.columns.map((column, index) => `c${index}:${quoteName(column)}::text`).join(','))
     .limit(read.pageSize ?? 1000)
   for (const column of read.key) query = query.order(column, { ascending: true })
   for (const [column, condition] of read.filters ?? [])
     query = query.filter(column, ...splitCondition(condition))
   if (last !== undefined) query = query.or(after(read.key, last))
   const answer = await query
-  return database.check(answer, { table: read.table }) as unknown as ExactRow[]
+  const rows = database.check(answer, { table: read.table }) as unknown as ExactRow[]
+  return rows.map((row) =>
+    Object.fromEntries(read.columns.map((column, index) => [column, row[`c${index}`] ?? null])),
+  )
 }
 
 /** PostgREST condition for "greater than this row by key": a > x, or a = x and b > y, ... */

@@ -20,6 +20,24 @@ export interface PostgrestFailure {
  */
 const PASSING = /^(40001|40P01|55P03|57014|08|53|57P)/
 
+/**
+ * PGRST202 and PGRST205: PostgREST knows no such function, no such table; 42883 and 42P01 are the same from Postgres.
+ */
+const MISSING = ['PGRST202', 'PGRST205', '42P01', '42883']
+
+/** True when a call failed because the function or table is not there. */
+export function isMissingObject(error: unknown): boolean {
+  if (!(error instanceof ConfigError)) return false
+  const { cause } = error
+  return (
+    cause !== null &&
+    typeof cause === 'object' &&
+    'code' in cause &&
+    typeof cause.code === 'string' &&
+    MISSING.includes(cause.code)
+  )
+}
+
 /** One of our errors for a failed call: by code and HTTP status, never by message text. */
 export function databaseErrorOf(
   failure: PostgrestFailure,
@@ -50,7 +68,7 @@ export function databaseErrorOf(
       cause: failure,
     })
   }
-  if (code === 'PGRST202' || code === 'PGRST205' || code === '42P01' || code === '42883') {
+  if (MISSING.includes(code)) {
     return new ConfigError(`${said} lacks what was asked for: ${firstLine(failure.message)}`, {
       hint: 'Apply supabase/migrations/*_firehose_replay.sql to it, and check that it is the right project.',
       ...context,

@@ -1,5 +1,6 @@
 import type { Database } from './client.ts'
 import { readExact } from './exact.ts'
+import { canonicalInstant } from './meaning.ts'
 
 const TABLE = 'restore_marks'
 /** Rows in one request: well under a request's size at about 250 bytes each. */
@@ -21,25 +22,35 @@ export interface RestoreMark {
 export async function setMarks(database: Database, marks: readonly RestoreMark[]): Promise<void> {
   for (let start = 0; start < marks.length; start += ROWS_PER_REQUEST) {
     database.check(
-      await database.client
-        .from(TABLE)
-        .upsert(marks.slice(start, start + ROWS_PER_REQUEST), {
-          onConflict: 'uri,cid',
-          ignoreDuplicates: true,
-        }),
+      await database.client.from(TABLE).upsert(marks.slice(start, start + ROWS_PER_REQUEST), {
+        onConflict: 'uri,cid',
+        ignoreDuplicates: true,
+      }),
       { table: TABLE },
     )
   }
 }
 
-/** When the first record of this account was marked, as the database prints it; undefined when none ever was. */
-export async function firstMarkedAt(database: Database, did: string): Promise<string | undefined> {
+/** The marks of one account, and when each was set, as the database prints it. */
+export async function readMarks(
+  database: Database,
+  did: string,
+): Promise<{ uri: string; cid: string; markedAt: string }[]> {
   const marks = await readExact(database, {
     table: TABLE,
     columns: ['uri', 'cid', 'marked_at'],
     key: ['uri', 'cid'],
     filters: [['did', `eq.${did}`]],
   })
-  const times = marks.map((mark) => mark.marked_at ?? '').sort((a, b) => Date.parse(a) - Date.parse(b))
-  return times[0]
+  return marks.map(({ uri, cid, marked_at }) => ({
+    uri: uri ?? '',
+    cid: cid ?? '',
+    markedAt: marked_at ?? '',
+  }))
+}
+
+/** When the first of these was set; undefined of none. */
+export function firstMarkedAt(marks: readonly { markedAt: string }[]): string | undefined {
+  const times = marks.map((mark) => mark.markedAt)
+  return times.sort((a, b) => Number(canonicalInstant(a)) - Number(canonicalInstant(b)))[0]
 }

@@ -27,7 +27,7 @@ const frameShape = z.discriminatedUnion('$type', [
       }),
     ),
   }),
-  z.object({ ...base, $type: z.literal(`${LEXICON}#sync`), did: z.string(), rev: z.string() }),
+  z.object({ ...base, $type: z.literal(`${LEXICON}#sync`), did: z.string(), rev: z.string(), blocks: bytes }),
   z.object({ ...base, $type: z.literal(`${LEXICON}#identity`), did: z.string() }),
   z.object({ ...base, $type: z.literal(`${LEXICON}#account`), did: z.string(), active: z.boolean() }),
 ])
@@ -38,7 +38,8 @@ export type CommitFrame = Extract<Frame, { commit: Cid }>
 export const SUBSCRIBE_REPOS = LEXICON
 
 export const isCommit = (frame: Frame): frame is CommitFrame => frame.$type === `${LEXICON}#commit`
-export const isSync = (frame: Frame): boolean => frame.$type === `${LEXICON}#sync`
+export type SyncFrame = Extract<Frame, { $type: `${typeof LEXICON}#sync` }>
+export const isSync = (frame: Frame): frame is SyncFrame => frame.$type === `${LEXICON}#sync`
 export const didOf = (frame: Frame): string => ('repo' in frame ? frame.repo : frame.did)
 
 /** A frame of a kind we know, or undefined: new kinds may come, and say nothing about records. */

@@ -4,6 +4,8 @@ import { messageOf, shouldRetry, UnavailableError } from '../errors.ts'
 import type { EventSink, RecordEvent } from '../events.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import type { Identity } from '../network/identity.ts'
+import { readCarBytes } from '../repo/car.ts'
+import { signedCommitOf } from '../repo/commit.ts'
 import { type VerifiedFrame, type VerifiedOp, verifyCommitFrame } from '../repo/commit-frame.ts'
 import { recordFromBytes } from '../repo/record.ts'
 import { SignatureError } from '../repo/repo-errors.ts'
@@ -15,6 +17,7 @@ import {
   isSync,
   parseFrame,
   SUBSCRIBE_REPOS,
+  type SyncFrame,
 } from './frame.ts'
 
 export interface LiveOptions {
@@ -32,13 +35,21 @@ export interface LiveOptions {
    * A repo whose frames cannot be trusted or are not complete: it must be replayed from its PDS. Resolves when that
    * is done or has been noted durably; only then does the cursor move on.
    */
-  onBrokenRepo: (did: string, reason: string) => Promise<void>
+  onBrokenRepo: (broken: BrokenRepo) => Promise<void>
   /** Told once for each frame that is done with; for progress and tests. */
-  onFrame?: (seq: number) => void
+  onFrame?: (frame: { seq: number; did: string }) => void
   signal: AbortSignal
   /** How often the cursor is saved, in milliseconds. @defaultValue 1000 */
   saveEveryMs?: number
   logger?: Logger
+}
+
+/** Where a repo's stream stopped making sense, and why. */
+export interface BrokenRepo {
+  did: string
+  seq: number
+  rev: string
+  reason: string
 }
 
 /**
@@ -72,7 +83,7 @@ export async function consumeFirehose(options: LiveOptions): Promise<void> {
     for await (const frame of subscription) {
       await handleFrame(frame, options)
       position.handled = frame.seq
-      options.onFrame?.(frame.seq)
+      options.onFrame?.({ seq: frame.seq, did: didOf(frame) })
       if (Date.now() - lastSave >= (options.saveEveryMs ?? 1000)) {
         await saveNow()
         lastSave = Date.now()
@@ -84,15 +95,30 @@ export async function consumeFirehose(options: LiveOptions): Promise<void> {
   await saveNow()
 }
 
+/** CID of the MST node that holds nothing: `{ e: [], l: null }`. */
+const EMPTY_TREE = 'bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm'
+
 async function handleFrame(frame: Frame, options: LiveOptions): Promise<void> {
   if (isCommit(frame)) return handleCommit(frame, options)
   const did = didOf(frame)
-  if (isSync(frame))
-    return options.onBrokenRepo(did, 'the relay said that the repo must be fetched afresh (#sync)')
+  if (isSync(frame)) {
+    if (await isEmptyRepo(frame, options.identity)) return
+    const reason = 'the relay said that the repo must be fetched afresh (#sync)'
+    return options.onBrokenRepo({ did, seq: frame.seq, rev: frame.rev, reason })
+  }
   await options.identity.refresh(did).catch((error: unknown) => {
     // The next commit of this account resolves it again; nothing is lost here.
     options.logger?.debug({ did, error: messageOf(error) }, 'identity not refreshed')
   })
+}
+
+/**
+ * A PDS announces each new account with a #sync of its empty repo. There is nothing to fetch then, and a replay
+ * would run ahead of the account's first records and keep their side effects from happening.
+ */
+async function isEmptyRepo({ did, blocks }: SyncFrame, identity: Identity): Promise<boolean> {
+  const { signingKey } = await identity.resolve(did)
+  return signedCommitOf(readCarBytes(blocks), { did, signingKey }).commit.data.toString() === EMPTY_TREE
 }
 
 async function handleCommit(frame: CommitFrame, options: LiveOptions): Promise<void> {
@@ -104,7 +130,7 @@ async function handleCommit(frame: CommitFrame, options: LiveOptions): Promise<v
   } catch (error) {
     if (shouldRetry(error)) throw error
     options.logger?.warn({ did: frame.repo, seq: frame.seq, error: messageOf(error) }, 'commit not trusted')
-    return options.onBrokenRepo(frame.repo, messageOf(error))
+    return options.onBrokenRepo({ did: frame.repo, seq: frame.seq, rev: frame.rev, reason: messageOf(error) })
   }
   for (const op of verified.ops) await options.sink.handle(eventOf(frame, op))
 }

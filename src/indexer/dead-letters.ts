@@ -22,13 +22,24 @@ export async function writeDeadLetters(database: Database, letters: readonly Dea
     code,
     error: printable(error),
   }))
+  await insertLetters(database, rows)
+}
+
+/** Keeps note of a repo whose events cannot be trusted and which could not be replayed either. */
+export async function writeBrokenRepo(
+  database: Database,
+  { did, seq, rev, reason }: { did: string; seq: number; rev: string; reason: string },
+): Promise<void> {
+  const row = { uri: `at://${did}`, rev, source: 'firehose', seq, event: '{}', code: 'BROKEN_REPO' }
+  await insertLetters(database, [{ ...row, error: printable(reason) }])
+}
+
+async function insertLetters(database: Database, rows: readonly object[]): Promise<void> {
+  const options = { onConflict: 'uri,rev', ignoreDuplicates: true }
   await retrying(async () =>
-    database.check(
-      await database.client
-        .from('dead_letters')
-        .upsert(rows, { onConflict: 'uri,rev', ignoreDuplicates: true }),
-      { table: 'dead_letters' },
-    ),
+    database.check(await database.client.from('dead_letters').upsert([...rows], options), {
+      table: 'dead_letters',
+    }),
   )
 }
 

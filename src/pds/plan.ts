@@ -30,13 +30,20 @@ export interface WritePlan {
   bytes: number
 }
 
-/** @param repo the account's repo as it is now */
+/**
+ * @param repo the account's repo as it is now
+ * @param neverLost URIs of records that were not deleted: what differs there was edited by the author since the
+ *   backup, and is kept whatever `onConflict` says, which is about records created again under a lost key
+ */
 export function planWrite(
   records: readonly (LostRecord | RefusedRecord)[],
   repo: VerifiedRepo,
   onConflict: ConflictPolicy = 'overwrite',
+  neverLost: ReadonlySet<string> = new Set(),
 ): WritePlan {
-  const planned = records.map((record) => planRecord(record, repo, onConflict))
+  const planned = records.map((record) =>
+    planRecord(record, repo, neverLost.has(record.uri) ? 'edited' : onConflict),
+  )
   const counts = { create: 0, same: 0, overwrite: 0, keep: 0, refuse: 0 }
   let bytes = 0
   for (const record of planned) {
@@ -49,7 +56,7 @@ export function planWrite(
 function planRecord(
   record: LostRecord | RefusedRecord,
   repo: VerifiedRepo,
-  onConflict: ConflictPolicy,
+  onConflict: ConflictPolicy | 'edited',
 ): PlannedRecord {
   const { uri } = record
   if ('refusal' in record) {
@@ -63,6 +70,8 @@ function planRecord(
   switch (onConflict) {
     case 'overwrite':
       return { ...conflict, action: 'overwrite' }
+    case 'edited':
+      return { ...conflict, action: 'keep', reason: 'edited by its author since the backup' }
     case 'keep':
       return { ...conflict, action: 'keep', reason: 'another record is there now' }
     case 'fail':

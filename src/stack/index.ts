@@ -1,6 +1,7 @@
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { assemble, type Cleanup, startTogether } from './cleanup.ts'
+import { type EmbeddedInngest, type InngestOptions, startInngest } from './inngest/index.ts'
 import { type Account, type NetworkOptions, startNetwork } from './network.ts'
 import { type DatabaseConnection, type PostgresCluster, type SqlRow, startPostgres } from './postgres.ts'
 import { createTemplates, type SchemaOptions, TEMPLATES } from './schema.ts'
@@ -14,6 +15,7 @@ export type { DatabaseConnection, SqlRow } from './postgres.ts'
 export interface StackOptions extends SchemaOptions, NetworkOptions {
   /** Whether the backup was taken of a database with our migration applied. @defaultValue false */
   backupHasOwnTables?: boolean
+  inngest?: InngestOptions
 }
 
 /** A database with a Supabase in front of it. */
@@ -31,6 +33,8 @@ export interface Stack extends AsyncDisposable {
   pds: { url: string; rateLimitBypassKey: string }
   production: StackDatabase
   backup: StackDatabase
+  /** Drives the functions of the apps registered with it. */
+  inngest: EmbeddedInngest
   /** Makes `backup` hold exactly the rows that `production` holds now. */
   takeBackup(): Promise<void>
   /** @param handle ends in `.test` @param password made up when not given */
@@ -39,7 +43,7 @@ export interface Stack extends AsyncDisposable {
 
 /**
  * Everything a restore meets, on this machine and with no network: PLC directory, PDS, production and backup
- * database with a Supabase each. Up in about three seconds.
+ * database with a Supabase each, Inngest executor. Up in about three seconds.
  *
  * Disposal leaves no process, port, timer or file behind; neither does a start that fails half way.
  */
@@ -48,9 +52,10 @@ export function startStack(options: StackOptions = {}): Promise<Stack> {
     const folder = cleanup.use(await makeTempFolder())
     // PostgreSQL runs as a user of its own when we are root, and must be able to pass through.
     await chmod(folder.path, 0o711)
-    const [network, databases] = await startTogether(cleanup, [
+    const [network, databases, inngest] = await startTogether(cleanup, [
       startNetwork(join(folder.path, 'pds'), options),
       startDatabases(folder.path, options),
+      startInngest(options.inngest),
     ])
     return {
       plcUrl: network.plcUrl,
@@ -59,6 +64,7 @@ export function startStack(options: StackOptions = {}): Promise<Stack> {
       production: databases.production,
       backup: databases.backup,
       takeBackup: databases.takeBackup,
+      inngest,
     }
   })
 }

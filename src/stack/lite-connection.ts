@@ -2,10 +2,15 @@ import { createRequire } from 'node:module'
 import type { Connection } from '@supabase/lite'
 import { PgliteConnection } from '@supabase/lite/pglite'
 
-/** The part of pg's Pool that is used here. */
+/** The parts of pg that are used here. */
 interface Pool {
+  connect(): Promise<PoolClient>
   end(): Promise<void>
   on(event: 'error', listener: () => void): void
+}
+interface PoolClient {
+  query(sql: string, parameters?: unknown[]): Promise<{ rows: Record<string, unknown>[] }>
+  release(): void
 }
 
 type Parse = (text: string) => unknown
@@ -30,13 +35,45 @@ export function openLiteConnection(databaseUrl: string): Connection {
   pool.on('error', () => undefined)
 
   const connection = new (postgresConnectionClass())({ url: databaseUrl })
-  connection.kysely = new Kysely({ dialect: new PostgresDialect({ pool }) })
+  connection.kysely = new Kysely({
+    dialect: new PostgresDialect({ pool: { connect: () => connectTyped(pool), end: () => pool.end() } }),
+  })
   return Object.assign(connection, { close: () => pool.end() })
 }
 
 /** Lacks only the driver and close(). */
 function postgresConnectionClass(): new (config: { url: string }) => Connection {
   return Object.getPrototypeOf(PgliteConnection)
+}
+
+/** pg writes a JavaScript array as an SQL array whatever the parameter's type is; for json and jsonb it must be JSON. */
+async function connectTyped(pool: Pool): Promise<PoolClient> {
+  const client = await pool.connect()
+  return {
+    release: () => client.release(),
+    async query(sql, parameters = []) {
+      if (!parameters.some(Array.isArray)) return client.query(sql, parameters)
+      const isJson = await jsonParameters(client, sql)
+      return client.query(
+        sql,
+        parameters.map((value, index) =>
+          isJson[index] && Array.isArray(value) ? JSON.stringify(value) : value,
+        ),
+      )
+    },
+  }
+}
+
+/** Which parameters of a statement are json or jsonb: PostgreSQL infers it when it prepares the statement. */
+async function jsonParameters(client: PoolClient, sql: string): Promise<boolean[]> {
+  await client.query(`prepare lite_parameters as ${sql}`)
+  const { rows } = await client.query(
+    `select p::text in ('json', 'jsonb') as json
+     from pg_prepared_statements, unnest(parameter_types) with ordinality as t (p, position)
+     where name = 'lite_parameters' order by position`,
+  )
+  await client.query('deallocate lite_parameters')
+  return rows.map((row) => row.json === true)
 }
 
 const asText: Parse = (text) => text

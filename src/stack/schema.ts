@@ -86,10 +86,7 @@ async function readMigration(file: string): Promise<string> {
   }
 }
 
-/**
- * What a Supabase project has before its first migration, as far as migrations rely on it. The schema auth with its
- * functions is there because Supabase Lite creates it otherwise, as a role that may not.
- */
+/** What a Supabase project has before its first migration, as far as migrations rely on it. */
 const PLATFORM = `
   create schema extensions;
   create extension if not exists pgcrypto schema extensions;

@@ -408,6 +408,65 @@ begin
 end
 $$;
 
+------------------------------------------------------------------------------------------------------- drain
+
+-- Writes the rows that waited under these texts, then those that waited for what they brought, until nothing more
+-- comes of it. Rows that still cannot be written are parked again. Returns the records whose rows changed.
+create function public.firehose_replay_drain(touched text[]) returns text[]
+language plpgsql security invoker set search_path = public, extensions, pg_temp as $$
+declare
+  changed text[] := '{}';
+  steps   jsonb;
+  step    jsonb;
+  result  record;
+begin
+  loop
+    with taken as (delete from parked_events where waits_on = any(touched) returning uri, mutation),
+         grouped as (
+           select mutation->'spec' as spec,
+                  jsonb_agg(jsonb_build_object('of', uri, 'row', mutation->'row') order by uri) as rows
+           from taken group by mutation->'spec')
+    select jsonb_agg(jsonb_build_object('kind', 'upsert', 'spec', spec, 'rows', rows)) into steps from grouped;
+    exit when steps is null;
+    touched := '{}';
+    for step in select value from jsonb_array_elements(steps) loop
+      select * into result from firehose_replay_step(step, '[]', '{}');
+      changed := changed || result.changed;
+      touched := touched || result.touched || array(select 'record ' || u from unnest(result.changed) u);
+    end loop;
+  end loop;
+  return changed;
+end
+$$;
+
+-- Drains what waits for rows of these tables that are there by now, whoever brought them: rows that the appview
+-- wrote itself, or that were restored from a backup.
+--
+-- batch: { tables: [name] }. Returns { changed }: URIs of the records whose rows came.
+create function public.firehose_replay_sweep(batch text) returns jsonb
+language plpgsql security invoker set search_path = public, extensions, pg_temp as $$
+declare
+  tbl     text;
+  parent  record;
+  found   text[];
+  touched text[] := '{}';
+begin
+  for tbl in select jsonb_array_elements_text(batch::jsonb->'tables') loop
+    for parent in select * from firehose_replay_referenced(format('public.%I', tbl)::regclass) loop
+      execute format(
+        'select coalesce(array_agg(distinct p.waits_on), ''{}'')
+         from parked_events p
+         cross join lateral jsonb_populate_record(null::public.%1$I, substr(p.waits_on, %2$s)::jsonb) r
+         where starts_with(p.waits_on, %3$L) and exists (select 1 from public.%1$I t where %4$s)',
+        tbl, length(tbl) + 2, tbl || ' {', firehose_replay_equal_sql('t', parent.columns, 'r', parent.columns)
+      ) into found;
+      touched := touched || found;
+    end loop;
+  end loop;
+  return jsonb_build_object('changed', to_jsonb(firehose_replay_drain(touched)));
+end
+$$;
+
 ------------------------------------------------------------------------------------------------------- apply
 
 -- Applies a batch of record events in one transaction and says what became of each.
@@ -428,7 +487,6 @@ declare
   parked  text[] := '{}';
   touched text[] := '{}';
   step    jsonb;
-  steps   jsonb;
   result  record;
 begin
   -- Each record decides for itself: what is older than what the index knows is stale, wherever it came from. The
@@ -468,22 +526,7 @@ begin
     using jsonb_to_recordset(b->'records') r(uri text)
     where p.uri = r.uri and r.uri <> all(stale) and p.uri || ' ' || p.target <> all(parked);
 
-  -- Drain what waited for the rows that are new and the records that moved, until nothing more comes of it.
-  touched := touched || array(select 'record ' || u from unnest(moved || changed) u);
-  loop
-    with taken as (delete from parked_events where waits_on = any(touched) returning uri, mutation),
-         grouped as (
-           select mutation->'spec' as spec, jsonb_agg(jsonb_build_object('of', uri, 'row', mutation->'row') order by uri) as rows
-           from taken group by mutation->'spec')
-    select jsonb_agg(jsonb_build_object('kind', 'upsert', 'spec', spec, 'rows', rows)) into steps from grouped;
-    exit when steps is null;
-    touched := '{}';
-    for step in select value from jsonb_array_elements(steps) loop
-      select * into result from firehose_replay_step(step, derives, going);
-      changed := changed || result.changed;
-      touched := touched || result.touched || array(select 'record ' || u from unnest(result.changed) u);
-    end loop;
-  end loop;
+  changed := changed || firehose_replay_drain(touched || array(select 'record ' || u from unnest(moved || changed) u));
 
   return jsonb_build_object(
     'stale', to_jsonb(stale),

@@ -32,6 +32,8 @@ const NASTY_SCHEMA = `
     begin new."select" := 'meddled'; return new; end $$;
   create trigger meddle before insert on "Nasty ""table""" for each row execute function meddle();
   create table counted (id serial primary key);
+  create table notes (id int primary key, body jsonb, words text[]);
+  create function echo(payload text) returns jsonb language sql as 'select payload::jsonb';
 `
 
 const NASTY_ROWS = `
@@ -160,6 +162,17 @@ describe('takeBackup', () => {
   afterAll(async () => {
     await stack[Symbol.asyncDispose]()
     await rm(folder, { recursive: true })
+  })
+
+  test("in front of migrations of one's own, calls functions and writes json and SQL arrays", async () => {
+    const { production } = stack
+    const api = client(production, production.serviceKey)
+    expect(await api.rpc('echo', { payload: '[{"a":1}]' })).toMatchObject({ error: null, data: [{ a: 1 }] })
+    const notes = [
+      { id: 1, body: [1, { two: [2] }], words: ['a', null, 'NULL', 'x,"y'] },
+      { id: 2, body: { list: [] }, words: [] },
+    ]
+    expect(await api.from('notes').upsert(notes).select()).toMatchObject({ error: null, data: notes })
   })
 
   const dump = `select t::text as row from "Nasty ""table""" t order by id`

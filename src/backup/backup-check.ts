@@ -1,0 +1,34 @@
+import { type Catalog, readCatalog } from '../database/catalog.ts'
+import type { Database } from '../database/client.ts'
+import { isMissingObject } from '../database/failure.ts'
+import { ConfigError } from '../errors.ts'
+
+/**
+ * Refuses to take production for the backup, also where both are named by different URLs. A backup without our
+ * functions is another database for certain, since production has them.
+ *
+ * @param catalog of production
+ * @throws ConfigError when both are one database
+ * @throws UnavailableError when the backup cannot be reached
+ */
+export async function assertDifferent(
+  production: Database,
+  backup: Database,
+  catalog: Catalog,
+): Promise<void> {
+  if (production.url === backup.url || (await instanceOf(backup)) === catalog.instance) {
+    throw new ConfigError(
+      `Production (${production.name}) and backup (${backup.name}) are the same database.`,
+      { hint: 'Give as backup the URL and key of the project that the backup was restored to.' },
+    )
+  }
+}
+
+async function instanceOf(database: Database): Promise<string | undefined> {
+  try {
+    return (await readCatalog(database)).instance
+  } catch (error) {
+    if (isMissingObject(error)) return undefined
+    throw error
+  }
+}

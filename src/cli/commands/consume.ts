@@ -1,0 +1,51 @@
+import type { Command } from 'commander'
+import { readCursor, saveCursor } from '../../database/cursors.ts'
+import { EXIT, messageOf, shouldRetry } from '../../errors.ts'
+import { consumeFirehose } from '../../firehose/live.ts'
+import { writeBrokenRepo } from '../../indexer/dead-letters.ts'
+import { Indexer } from '../../indexer/indexer.ts'
+import { replayAccount } from '../../restore/replay.ts'
+import { ranksOf } from '../../restore/write.ts'
+import type { DefineCommand } from '../command.ts'
+import { openCatalog, openContext } from '../context.ts'
+import { say } from '../output.ts'
+
+export const consumeCommand: DefineCommand = (program: Command, done) => {
+  program
+    .command('consume')
+    .description('Index the live firehose; the cursor is kept in the database. Ends on SIGINT or SIGTERM.')
+    .action(async (options: Record<string, unknown>) => {
+      const context = await openContext(options)
+      await openCatalog(context)
+      const { production, appview, logger, config, network } = context
+      const service = config.required('relayUrl')
+      const stop = new AbortController()
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort())
+      const cursor = await readCursor(production, service)
+      say(`Following ${service} ${cursor === undefined ? 'from now on' : `from ${cursor}`}.`)
+      const rankOf = ranksOf(context)
+      await consumeFirehose({
+        service,
+        sink: new Indexer({ appview, database: production, logger }),
+        identity: network.identity,
+        isWanted: (collection) => rankOf(collection) !== undefined,
+        cursor,
+        saveCursor: (seq) => saveCursor(production, service, seq),
+        onBrokenRepo: async (broken) => {
+          try {
+            await replayAccount(context, broken.did)
+          } catch (error) {
+            // A host that is away now: stop before this frame, so that it is met again. A repo that cannot be
+            // verified would stop us for ever: it is kept as a dead letter until it is mended.
+            if (shouldRetry(error)) throw error
+            logger.error({ ...broken, error: messageOf(error) }, 'repo left out: it cannot be verified')
+            await writeBrokenRepo(production, { ...broken, reason: messageOf(error) })
+          }
+        },
+        signal: stop.signal,
+        logger,
+      })
+      say('Stopped; the cursor is saved.')
+      done(EXIT.complete)
+    })
+}

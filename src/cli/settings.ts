@@ -1,0 +1,21 @@
+import { Option } from 'commander'
+import { SETTINGS, type SettingName } from '../config.ts'
+
+/** The settings that may be given as flags, the same for every command. */
+export function settingOptions(): Option[] {
+  return Object.entries(SETTINGS).flatMap(([name, setting]) => {
+    if (!('flag' in setting)) return []
+    const option = new Option(`--${setting.flag} <value>`, `${setting.about} (${setting.env})`)
+    option.attributeName = () => name
+    option.helpGroup('Settings:')
+    return [option]
+  })
+}
+
+/** The settings among a command's parsed options. */
+export function settingsOf(options: Record<string, unknown>): Partial<Record<SettingName, string>> {
+  const names = Object.keys(SETTINGS) as SettingName[]
+  return Object.fromEntries(
+    names.flatMap((name) => (typeof options[name] === 'string' ? [[name, options[name]]] : [])),
+  )
+}

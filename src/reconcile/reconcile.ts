@@ -1,0 +1,70 @@
+import type { Snapshot } from '../backup/snapshot.ts'
+import type { Catalog } from '../database/catalog.ts'
+import type { Database } from '../database/client.ts'
+import { firstMarkedAt, readMarks } from '../database/marks.ts'
+import { readReceipt } from '../database/receipts.ts'
+import { type RecordState, readRecordStates } from '../database/record-state.ts'
+import { RestoreError } from '../errors.ts'
+import type { AppView } from '../events.ts'
+import { type CurrentRows, readCurrentRows } from './current.ts'
+import { planReconcile, type ReconcilePlan } from './plan.ts'
+import { replayedRows } from './replayed-rows.ts'
+
+export interface PreparedReconcile {
+  plan: ReconcilePlan
+  /** The rows that the plan was made from. */
+  current: CurrentRows
+}
+
+/** Reads what is there now and plans what to bring back. Nothing is written. */
+export async function prepareReconcile(options: {
+  database: Database
+  catalog: Catalog
+  appview: AppView
+  snapshot: Snapshot
+}): Promise<PreparedReconcile> {
+  const { database, catalog, appview, snapshot } = options
+  const current = await readCurrentRows(database, catalog, snapshot.tables)
+  const marks = await readMarks(database, snapshot.did)
+  const plan = planReconcile({
+    snapshot,
+    appview,
+    catalog,
+    current,
+    states: await readRecordStates(database, snapshot.did),
+    replayed: replayedRows(snapshot, appview),
+    markedAt: firstMarkedAt(marks),
+    marked: new Set(marks.map(({ uri }) => uri)),
+  })
+  return { plan, current }
+}
+
+/**
+ * Makes sure that the index has caught up with the repo: a replay of the account has finished, and every record that
+ * a restore marked for writing is in the index as written.
+ *
+ * @throws RestoreError otherwise: rows that a replay would give back must not be taken from the backup
+ */
+export async function assertCaughtUp(database: Database, did: string): Promise<void> {
+  const hint = `Run "firehose-replay replay --did ${did}" first, or give --without-catch-up if you mean it.`
+  if ((await readReceipt(database, did)) === undefined) {
+    throw new RestoreError(`No replay of ${did} has finished, so what comes from its repo is not known.`, {
+      did,
+      hint,
+    })
+  }
+  const states = await readRecordStates(database, did)
+  const behind = (await readMarks(database, did)).filter(({ uri }) => !isIndexed(states.get(uri)))
+  if (behind.length === 0) return
+  throw new RestoreError(
+    `${behind.length} records that were to be written back are not in the index, ${behind[0]?.uri} among them.`,
+    {
+      did,
+      hint: `Write them ("firehose-replay write"), then replay. ${hint}`,
+    },
+  )
+}
+
+function isIndexed(state: RecordState | undefined): boolean {
+  return state !== undefined && !state.deleted
+}

@@ -1,0 +1,45 @@
+import type { Database } from '../database/client.ts'
+import type { AppView } from '../events.ts'
+import type { Logger } from '../logger.ts'
+import type { Identity } from '../network/identity.ts'
+import type { Xrpc } from '../network/xrpc.ts'
+import type { ConflictPolicy } from '../pds/plan.ts'
+import type { SessionProvider } from '../pds/session.ts'
+import type { RecordToWrite } from '../pds/write.ts'
+
+/** Everything a phase may need of the outside, made once by whoever starts it. */
+export interface RestoreContext {
+  appview: AppView
+  production: Database
+  network: { identity: Identity; xrpc: Xrpc }
+  logger: Logger
+}
+
+/** What a writer is asked to do: bring the account's repo to hold these records. */
+export interface WriteRequest {
+  did: string
+  /** Name of the run, for the restore marks and for making a repeated request harmless. */
+  run: string
+  /** Parents first. */
+  records: readonly RecordToWrite[]
+  onConflict: ConflictPolicy
+  onProgress?: (done: number, total: number) => void
+}
+
+export interface WriteSummary {
+  /** Every record is there. */
+  success: boolean
+  /** Records that this run created or overwrote. */
+  recordsWritten: number
+  batchCount: number
+  notWritten: { uri: string; reason: string }[]
+}
+
+/** Writes records to the PDS: through Inngest, or in process. */
+export type Writer = (request: WriteRequest) => Promise<WriteSummary>
+
+/** Writers need sessions; who injects one knows where they come from. */
+export interface WriterContext {
+  sessionProvider: SessionProvider
+  network: RestoreContext['network']
+}

@@ -1,0 +1,55 @@
+import { saveReceipt } from '../database/receipts.ts'
+import { RestoreError } from '../errors.ts'
+import type { CatchUpReceipt, OutcomeCounts } from '../events.ts'
+import { replayRepo } from '../firehose/replay.ts'
+import { Indexer } from '../indexer/indexer.ts'
+import type { RestoreContext } from './context.ts'
+import { ranksOf } from './write.ts'
+
+export interface Replayed {
+  receipt: CatchUpReceipt
+  /** Records handed to the indexer. */
+  records: number
+  counts: OutcomeCounts
+  unreadable: { uri: string; reason: string }[]
+}
+
+/** How often the repo may move on underneath before we stop running after it. */
+const MAX_ROUNDS = 3
+
+/**
+ * Replays an account's repo into the tables through the indexer, without side effects, and remembers the receipt.
+ *
+ * @param atLeastRev a revision that the index must have reached at the end; the PDS may serve an older copy for a
+ *   moment, then the replay is repeated
+ * @throws RestoreError when the repo stays behind that revision
+ */
+export async function replayAccount(
+  context: RestoreContext,
+  did: string,
+  options: { atLeastRev?: string; onProgress?: (done: number, total: number) => void } = {},
+): Promise<Replayed> {
+  const { appview, production, logger } = context
+  for (let round = 1; round <= MAX_ROUNDS; round++) {
+    const sink = new Indexer({ appview, database: production, logger })
+    const { receipt, records, unreadable } = await replayRepo({
+      did,
+      sink,
+      rankOf: ranksOf(context),
+      logger,
+      ...context.network,
+      ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+    })
+    await saveReceipt(production, receipt)
+    if (options.atLeastRev === undefined || receipt.rev >= options.atLeastRev) {
+      return { receipt, records, counts: sink.counts, unreadable }
+    }
+  }
+  throw new RestoreError(
+    `The repo of ${did} is still behind revision ${options.atLeastRev}, which was written to it.`,
+    {
+      did,
+      hint: 'Check that the DID document names the PDS that was written to, then run the same command again.',
+    },
+  )
+}

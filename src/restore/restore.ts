@@ -1,0 +1,203 @@
+import { assertDifferent } from '../backup/backup-check.ts'
+import { extract } from '../backup/extract.ts'
+import type { Snapshot } from '../backup/snapshot.ts'
+import { writeSnapshot } from '../backup/snapshot-file.ts'
+import { type Catalog, readCatalog } from '../database/catalog.ts'
+import type { Database } from '../database/client.ts'
+import type { ConflictPolicy, WritePlan } from '../pds/plan.ts'
+import { fetchRepo } from '../pds/repo.ts'
+import type { SessionProvider } from '../pds/session.ts'
+import { applyReconcile, type ReconcileResult } from '../reconcile/apply.ts'
+import type { ReconcilePlan } from '../reconcile/plan.ts'
+import { assertCaughtUp, prepareReconcile } from '../reconcile/reconcile.ts'
+import { compareAccount } from '../report/compare.ts'
+import type { Report } from '../report/report.ts'
+import { fingerprintUntouched } from '../report/untouched.ts'
+import type { RestoreContext, Writer, WriteSummary } from './context.ts'
+import { type Replayed, replayAccount } from './replay.ts'
+import type { RunFolder } from './run-folder.ts'
+import { executeWrite, type PreparedWrite, prepareWrite } from './write.ts'
+
+export const PHASES = ['extract', 'plan', 'write', 'replay', 'reconcile', 'compare'] as const
+export type Phase = (typeof PHASES)[number]
+
+export interface RestoreOptions {
+  did: string
+  backup: Database
+  sessionProvider: SessionProvider
+  writer: Writer
+  folder: RunFolder
+  onConflict: ConflictPolicy
+  /** Shown what would be written before anything is; false stops the restore there. */
+  confirm: (plan: WritePlan, snapshot: Snapshot) => Promise<boolean>
+  onPhase?: (phase: Phase) => void
+  onProgress?: (phase: Phase, done: number, total: number) => void
+}
+
+export interface RestoreResult {
+  report: Report
+  write: WriteSummary
+  replay: Replayed
+  reconcile: ReconcileResult
+  /** True when everything was there already: no record was written and no row changed. */
+  nothingToDo: boolean
+  durationMs: Record<Phase, number>
+}
+
+/**
+ * Brings one account back: records first, then the replay, then what no replay gives back, then the comparison. Each
+ * phase decides by what it finds, so a restore that was cut short is simply run again, and one with nothing left to
+ * do changes nothing.
+ *
+ * @returns undefined when `confirm` declined
+ * @throws ConfigError, SessionError before anything is written; RestoreError when the backup holds nothing of the
+ *   account; UnavailableError when a host or database stays away
+ */
+export async function restoreAccount(
+  context: RestoreContext,
+  options: RestoreOptions,
+): Promise<RestoreResult | undefined> {
+  const run = new RestoreRun(context, options)
+  await run.assertWritable()
+  const catalog = await readCatalog(context.production)
+  await assertDifferent(context.production, options.backup, catalog)
+
+  const snapshot = await run.phase('extract', () => run.extract(catalog))
+  const untouched = await fingerprintUntouched(run.databases(catalog), snapshot)
+  const prepared = await run.phase('plan', () => run.prepare(snapshot, catalog))
+  if (!(await options.confirm(prepared.plan, snapshot))) return undefined
+
+  const write = await run.phase('write', () => run.write(prepared))
+  const replay = await run.phase('replay', () => run.replay())
+  const { plan, result } = await run.phase('reconcile', () => run.reconcile(snapshot, catalog))
+  const report = await run.phase('compare', () =>
+    run.compare({ snapshot, catalog, prepared, result, untouched }),
+  )
+  return {
+    report,
+    write,
+    replay,
+    reconcile: result,
+    nothingToDo: write.recordsWritten === 0 && replay.counts.applied === 0 && !changesRows(plan, result),
+    durationMs: run.durationMs,
+  }
+}
+
+interface CompareInput {
+  snapshot: Snapshot
+  catalog: Catalog
+  prepared: PreparedWrite
+  result: ReconcileResult
+  untouched: Awaited<ReturnType<typeof fingerprintUntouched>>
+}
+
+class RestoreRun {
+  readonly durationMs = Object.fromEntries(PHASES.map((phase) => [phase, 0])) as Record<Phase, number>
+  readonly #context: RestoreContext
+  readonly #options: RestoreOptions
+
+  constructor(context: RestoreContext, options: RestoreOptions) {
+    this.#context = context
+    this.#options = options
+  }
+
+  async phase<T>(phase: Phase, act: () => Promise<T>): Promise<T> {
+    this.#options.onPhase?.(phase)
+    const startedMs = performance.now()
+    try {
+      return await act()
+    } finally {
+      this.durationMs[phase] = Math.round(performance.now() - startedMs)
+    }
+  }
+
+  databases(catalog: Catalog) {
+    const { appview, production: database } = this.#context
+    return { appview, database, catalog }
+  }
+
+  /** A dead session is found before anything else is done. */
+  async assertWritable(): Promise<void> {
+    const { did, sessionProvider } = this.#options
+    const { pdsUrl } = await this.#context.network.identity.refresh(did)
+    await (await sessionProvider(did, pdsUrl)).verify()
+  }
+
+  async extract(catalog: Catalog): Promise<Snapshot> {
+    const { did, backup, folder } = this.#options
+    const snapshot = await extract({ database: backup, catalog, appview: this.#context.appview, did })
+    await writeSnapshot(folder.snapshotPath, snapshot)
+    return snapshot
+  }
+
+  async prepare(snapshot: Snapshot, catalog: Catalog): Promise<PreparedWrite> {
+    const { onConflict, folder } = this.#options
+    const prepared = await prepareWrite(this.#context, { snapshot, catalog, onConflict })
+    await folder.save('write-plan.json', prepared.plan)
+    await folder.save('overwritten-records.json', prepared.overwritten)
+    return prepared
+  }
+
+  async write(prepared: PreparedWrite): Promise<WriteSummary> {
+    const { writer, folder, onConflict } = this.#options
+    const onProgress = this.#progress('write')
+    const summary = await executeWrite(this.#context, writer, prepared, {
+      run: folder.run,
+      onConflict,
+      onProgress,
+    })
+    await folder.save('write.json', summary)
+    return summary
+  }
+
+  async replay(): Promise<Replayed> {
+    const { did } = this.#options
+    const { rev } = await fetchRepo(did, this.#context.network)
+    return replayAccount(this.#context, did, { atLeastRev: rev, onProgress: this.#progress('replay') })
+  }
+
+  async reconcile(
+    snapshot: Snapshot,
+    catalog: Catalog,
+  ): Promise<{ plan: ReconcilePlan; result: ReconcileResult }> {
+    await assertCaughtUp(this.#context.production, snapshot.did)
+    const parts = { ...this.databases(catalog), snapshot }
+    const { plan, current } = await prepareReconcile(parts)
+    await this.#options.folder.save('reconcile-plan.json', plan)
+    const result = await applyReconcile({ ...parts, plan, current, onProgress: this.#progress('reconcile') })
+    await this.#options.folder.save('reconcile.json', result)
+    return { plan, result }
+  }
+
+  async compare({ snapshot, catalog, prepared, result, untouched }: CompareInput): Promise<Report> {
+    const report = await compareAccount({
+      snapshot,
+      catalog,
+      appview: this.#context.appview,
+      production: this.#context.production,
+      repo: await fetchRepo(snapshot.did, this.#context.network),
+      records: prepared.records,
+      reconciled: result.tables,
+      triggerKept: result.triggerKept,
+      untouchedBefore: untouched,
+    })
+    await this.#options.folder.save('report.json', report)
+    return report
+  }
+
+  #progress(phase: Phase): (done: number, total: number) => void {
+    return (done, total) => this.#options.onProgress?.(phase, done, total)
+  }
+}
+
+function changesRows(plan: ReconcilePlan, result: ReconcileResult): boolean {
+  const acted = new Set(
+    plan.tables.flatMap(({ table, rows }) =>
+      rows.filter(({ action }) => action !== 'none').map(({ id }) => `${table} ${id}`),
+    ),
+  )
+  const still = new Set(['unchanged', 'kept', 'withdrawn', 'blocked', 'conflict', 'failed', 'trigger-kept'])
+  return result.tables.some(({ table, rows }) =>
+    rows.some(({ id, outcome }) => acted.has(`${table} ${id}`) && !still.has(outcome)),
+  )
+}
