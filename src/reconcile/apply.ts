@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { derivedTable } from '../appview/derived.ts'
 import { rowId, type Snapshot, type SnapshotTable } from '../backup/snapshot.ts'
 import { type Catalog, constantDefault } from '../database/catalog.ts'
 import type { Database } from '../database/client.ts'
@@ -6,7 +7,6 @@ import type { ExactRow } from '../database/exact.ts'
 import { retrying } from '../database/retry.ts'
 import { DatabaseError } from '../errors.ts'
 import { type AppView, ROW_OUTCOMES, type RowOutcome } from '../events.ts'
-import { derivedTable } from './columns.ts'
 import type { CurrentRows } from './current.ts'
 import type { PlannedRow, ReconcilePlan } from './plan.ts'
 

@@ -1,11 +1,12 @@
 import { AtUri, isAtUriString } from '@atproto/syntax'
+import { derivedTable } from '../appview/derived.ts'
 import { rowId, type Snapshot, type SnapshotTable } from '../backup/snapshot.ts'
 import { type Catalog, constantDefault } from '../database/catalog.ts'
 import type { ExactRow } from '../database/exact.ts'
 import { canonicalInstant, meaningOf } from '../database/meaning.ts'
 import type { RecordState } from '../database/record-state.ts'
 import type { AppView, DerivedTable, RowOutcome } from '../events.ts'
-import { derivedTable, nonDerivableColumns } from './columns.ts'
+import { nonDerivableColumns } from './columns.ts'
 import type { ReplayedRows } from './replayed-rows.ts'
 
 /** What is to become of one row of the snapshot. */

@@ -38,6 +38,8 @@ export interface CompareOptions {
   reconciled?: readonly ReconciledTable[]
   /** Columns that the reconcile saw triggers keep. */
   triggerKept?: readonly TriggerKeptColumn[]
+  /** URIs of records that the write plan keeps as their author has them now. */
+  kept?: ReadonlySet<string>
   /** Of `fingerprintUntouched`, before the first write of this run. */
   untouchedBefore?: UntouchedFingerprint
 }
@@ -71,7 +73,7 @@ export async function compareAccount(options: CompareOptions): Promise<Report> {
     production: options.production.name,
     roots: rootUris(snapshot, appview).size,
     tables: tableReports(present, evidence, mask),
-    records: compareRecords(records, repo, states),
+    records: compareRecords(records, repo, states, options.kept),
     untouched: await compareUntouched(production, snapshot, mask, options.untouchedBefore),
     unverified: (options.reconciled ?? [])
       .flatMap(({ rows }) => rows)

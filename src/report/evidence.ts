@@ -1,8 +1,9 @@
+import { derivedTable } from '../appview/derived.ts'
 import type { Snapshot } from '../backup/snapshot.ts'
 import type { Catalog } from '../database/catalog.ts'
 import type { ExactRow } from '../database/exact.ts'
 import type { RecordState } from '../database/record-state.ts'
-import type { AppView, DerivedTable } from '../events.ts'
+import type { AppView } from '../events.ts'
 import type { LostRecord, RefusedRecord } from '../pds/lost-record.ts'
 import type { ReconciledRow, ReconciledTable, TriggerKeptColumn } from './reconciled.ts'
 
@@ -34,15 +35,6 @@ export function outcomesOf(tables: readonly ReconciledTable[]): Outcomes {
 
 export function triggerKeptSet(columns: readonly TriggerKeptColumn[]): Set<string> {
   return new Set(columns.map(({ table, column }) => `${table}.${column}`))
-}
-
-/** The description of a table whose rows are derived from records, if it is one. */
-export function derivedTable(appview: Pick<AppView, 'handlers'>, table: string): DerivedTable | undefined {
-  for (const { derives } of appview.handlers) {
-    const found = derives.find((derived) => derived.table === table)
-    if (found !== undefined) return found
-  }
-  return undefined
 }
 
 /** AT-URI of the record that a row is made from, if it is made from one. */

@@ -2,7 +2,7 @@ import type { SnapshotTable } from '../backup/snapshot.ts'
 import type { ExactRow } from '../database/exact.ts'
 import { canonicalInstant } from '../database/meaning.ts'
 import type { ClassifiedRow } from './classified-row.ts'
-import { birthColumns, bornAt } from './column-defaults.ts'
+import { bornAt } from './column-defaults.ts'
 import { type Evidence, recordUriOf } from './evidence.ts'
 
 type Finding = Pick<ClassifiedRow, 'class' | 'policy' | 'reason'>
@@ -25,7 +25,7 @@ export class NewerRows {
   constructor(evidence: Evidence) {
     this.#evidence = evidence
     for (const { table, rows } of evidence.snapshot.tables) {
-      const columns = birthColumns(evidence.catalog, table)
+      const columns = evidence.catalog.birthColumns(table)
       for (const row of rows) {
         const seconds = bornAt(row, columns)
         if (seconds !== undefined && seconds > (this.#youngest.get(table) ?? Number.NEGATIVE_INFINITY))
@@ -46,7 +46,7 @@ export class NewerRows {
       if (record === undefined || 'refusal' in record || record.cid !== state.cid) return EXPLAINED
       return { class: 'extra', reason: 'its record is as old as the backup, which has no such row' }
     }
-    const columns = birthColumns(catalog, table)
+    const columns = catalog.birthColumns(table)
     if (uri === undefined && columns.length === 0) {
       if (this.#hangsOnNewer(table, row)) return EXPLAINED
       return { class: 'extra', reason: 'nothing says when it came' }

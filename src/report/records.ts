@@ -6,17 +6,25 @@ import type { Report, ReportRecord } from './report.ts'
 
 type RecordsReport = Report['records']
 
-/** The account's lost records, against its repo and against what the index has of them. */
+/**
+ * The account's lost records, against its repo and against what the index has of them.
+ *
+ * @param kept URIs of records that the write plan left as their author has them now
+ */
 export function compareRecords(
   records: readonly (LostRecord | RefusedRecord)[],
   repo: Pick<VerifiedRepo, 'get'>,
   states: ReadonlyMap<string, RecordState>,
+  kept: ReadonlySet<string> = new Set(),
 ): RecordsReport {
-  const items = records.map((record) => compareRecord(record, repo, states.get(record.uri)))
+  const items = records.map((record) =>
+    compareRecord(record, repo, states.get(record.uri), kept.has(record.uri)),
+  )
   const countOf = (test: (item: ReportRecord) => boolean) => items.filter(test).length
   return {
     expected: records.length,
     equal: countOf((item) => item.class === 'equal'),
+    explained: countOf((item) => item.class === 'explained'),
     different: countOf((item) => item.class === 'different'),
     missing: countOf((item) => item.class === 'missing'),
     identicalCid: countOf(
@@ -32,6 +40,7 @@ function compareRecord(
   record: LostRecord | RefusedRecord,
   repo: Pick<VerifiedRepo, 'get'>,
   state: RecordState | undefined,
+  isKept: boolean,
 ): ReportRecord {
   const { uri, originalCid } = record
   const { collection, rkey } = new AtUri(uri)
@@ -44,7 +53,16 @@ function compareRecord(
     ...(repoCid === undefined ? {} : { repoCid }),
     ...(indexedCid === undefined ? {} : { indexedCid }),
   }
-  return { ...known, ...judge(record, repoCid, indexedCid) }
+  const judged = judge(record, repoCid, indexedCid)
+  if (isKept && judged.class === 'different' && indexedCid === repoCid) {
+    return {
+      ...known,
+      class: 'explained',
+      policy: 'kept-newer',
+      reason: 'its author has changed it since the backup',
+    }
+  }
+  return { ...known, ...judged }
 }
 
 function judge(

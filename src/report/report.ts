@@ -62,7 +62,8 @@ const tableShape = z.strictObject({
 
 const recordShape = z.strictObject({
   uri: z.string(),
-  class: z.enum(['equal', 'different', 'missing']),
+  class: z.enum(['equal', 'explained', 'different', 'missing']),
+  policy: z.enum(POLICIES).optional(),
   /** CID of the record as rebuilt from the snapshot; absent where it could not be. */
   cid: z.string().optional(),
   /** CID of the lost record, as known from outside the snapshot. */
@@ -76,9 +77,11 @@ const recordShape = z.strictObject({
 })
 
 const recordsShape = z.strictObject({
-  /** Records of the snapshot: the sum of equal, different and missing. */
+  /** Records of the snapshot: the sum of equal, explained, different and missing. */
   expected: count,
   equal: count,
+  /** Records that were kept as their author has them now. */
+  explained: count,
   different: count,
   missing: count,
   /** Records whose CID in the repo is that of the lost one; where that is unknown, the snapshot's. */
@@ -158,8 +161,8 @@ export function failureOf(report: Judged): string | undefined {
     return 'the snapshot holds no record of this account, so there was nothing to compare'
   const wrong = report.tables.find((table) => !tableAddsUp(table))
   if (wrong !== undefined) return `the numbers of ${wrong.table} do not add up`
-  const { expected, equal, different, missing, items } = report.records
-  if (expected !== equal + different + missing || expected !== items.length)
+  const { expected, equal, explained, different, missing, items } = report.records
+  if (expected !== equal + explained + different + missing || expected !== items.length)
     return 'the numbers of the records do not add up'
   if (expected !== report.roots)
     return `the snapshot holds ${report.roots} records, but ${expected} were compared`

@@ -177,6 +177,7 @@ class RestoreRun {
       production: this.#context.production,
       repo: await fetchRepo(snapshot.did, this.#context.network),
       records: prepared.records,
+      kept: keptRecords(prepared.plan),
       reconciled: result.tables,
       triggerKept: result.triggerKept,
       untouchedBefore: untouched,
@@ -188,6 +189,11 @@ class RestoreRun {
   #progress(phase: Phase): (done: number, total: number) => void {
     return (done, total) => this.#options.onProgress?.(phase, done, total)
   }
+}
+
+/** URIs of the records that a plan leaves as their author has them now. */
+export function keptRecords(plan: WritePlan): Set<string> {
+  return new Set(plan.records.filter(({ action }) => action === 'keep').map(({ uri }) => uri))
 }
 
 function changesRows(plan: ReconcilePlan, result: ReconcileResult): boolean {

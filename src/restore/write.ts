@@ -28,7 +28,7 @@ export async function prepareWrite(
 ): Promise<PreparedWrite> {
   const repo = await fetchRepo(snapshot.did, context.network)
   const states = await readRecordStates(context.production, snapshot.did)
-  const records = lostRecords(context, snapshot, originalCids(repo, states))
+  const records = lostRecords(context, snapshot, repo, states)
   const neverLost = await uninterruptedUris(context, snapshot, catalog)
   const plan = planWrite(records, repo, onConflict, neverLost)
   return { plan, records, repo, overwritten: overwrittenBy(plan, repo) }
@@ -94,21 +94,11 @@ export function ranksOf({
   return (collection) => ranks.get(collection)
 }
 
-/** A record's CID as known from outside the snapshot: of a live record the repo's, of a deleted one its tombstone's. */
-function originalCids(
-  repo: LiveRepo,
-  states: ReadonlyMap<string, RecordState>,
-): (uri: string) => string | undefined {
-  const live = new Map<string, string>()
-  for (const { collection, rkey, cid } of repo.records())
-    live.set(`at://${repo.did}/${collection}/${rkey}`, cid.toString())
-  return (uri) => live.get(uri) ?? states.get(uri)?.cid ?? undefined
-}
-
 function lostRecords(
   { appview }: RestoreContext,
   snapshot: Snapshot,
-  originalCid: (uri: string) => string | undefined,
+  repo: LiveRepo,
+  states: ReadonlyMap<string, RecordState>,
 ): (LostRecord | RefusedRecord)[] {
   return appview.roots.flatMap((root) => {
     const table = snapshot.tables.find((candidate) => candidate.table === root.table)
@@ -118,11 +108,18 @@ function lostRecords(
     )
     return table.rows.map((row) => {
       const uri = row[root.uriColumn] ?? ''
-      return lostRecordOf(
-        { uri, recordColumn: root.recordColumn, row: parsed(row, isJson) },
-        appview,
-        originalCid(uri),
-      )
+      const { collection, rkey } = new AtUri(uri)
+      const rootRow = { uri, recordColumn: root.recordColumn, row: parsed(row, isJson) }
+      const liveCid = repo.get(collection, rkey)?.cid.toString()
+      const state = states.get(uri)
+      const tombstone = state?.deleted === true ? (state.cid ?? undefined) : undefined
+      if (liveCid === undefined) return lostRecordOf(rootRow, appview, tombstone)
+      // There is a record under this key. Either it is the one that the row was made from, or it says nothing about
+      // the CID of the one that was lost.
+      const record = lostRecordOf(rootRow, appview, liveCid)
+      return 'record' in record && record.proof === 'proven'
+        ? record
+        : lostRecordOf(rootRow, appview, undefined)
     })
   })
 }

@@ -30,6 +30,7 @@ function compare(
   record: LostRecord | RefusedRecord,
   inRepo: typeof RECORD | undefined,
   indexed: string | null | undefined,
+  kept = new Set<string>(),
 ) {
   const get = (collection: string, rkey: string) => {
     if (inRepo === undefined || collection !== 'com.example.note' || rkey !== '1') return undefined
@@ -37,7 +38,7 @@ function compare(
     return { collection, rkey, cid, bytes }
   }
   const state: RecordState = { uri: NOTE, rev: '3a', cid: indexed ?? CID, deleted: indexed === null }
-  return compareRecords([record], { get }, new Map(indexed === undefined ? [] : [[NOTE, state]]))
+  return compareRecords([record], { get }, new Map(indexed === undefined ? [] : [[NOTE, state]]), kept)
 }
 
 describe('a record', () => {
@@ -63,6 +64,12 @@ describe('a record', () => {
     const record: LostRecord = { ...LOST, originalCid: OTHER_CID, proof: 'different' }
     expect(compare(record, RECORD, CID)).toMatchObject({ equal: 1, identicalCid: 0 })
     expect(compare(record, EDITED, OTHER_CID)).toMatchObject({ equal: 1, identicalCid: 1 })
+  })
+  test('that was kept as its author has it now is explained, once the index has it', () => {
+    const kept = new Set([NOTE])
+    expect(compare(LOST, EDITED, OTHER_CID, kept)).toMatchObject({ explained: 1, different: 0 })
+    expect(compare(LOST, EDITED, CID, kept)).toMatchObject({ explained: 0, different: 1 })
+    expect(compare(LOST, undefined, null, kept)).toMatchObject({ missing: 1 })
   })
   test('that was refused is missing with the reason', () => {
     expect(compare(REFUSED, undefined, null).items).toMatchObject([

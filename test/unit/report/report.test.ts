@@ -18,6 +18,7 @@ function report(changes: Partial<Report> = {}): Report {
     records: {
       expected: 1,
       equal: 1,
+      explained: 0,
       different: 0,
       missing: 0,
       identicalCid: 1,
