@@ -237,10 +237,10 @@ function countsTable(moments: Record<string, RowCounts>): string {
   const lines = Object.keys(first).map((table) =>
     [
       table.padEnd(30),
-      ...Object.values(moments).map((counts) => String(counts[table] ?? 0).padStart(14)),
+      ...Object.values(moments).map((counts) => String(counts[table] ?? 0).padStart(16)),
     ].join(''),
   )
-  const head = ['table'.padEnd(30), ...Object.keys(moments).map((moment) => words(moment).padStart(14))].join(
+  const head = ['table'.padEnd(30), ...Object.keys(moments).map((moment) => words(moment).padStart(16))].join(
     '',
   )
   return [head, ...lines].join('\n')

@@ -1,5 +1,6 @@
 import { databaseTypes } from './database-types.ts'
 import type { Generator } from './generator.ts'
+import { readme } from './readme.ts'
 
 /** Everything that `npm run generate` writes. A new generator is a new line here. */
-export const GENERATORS: readonly Generator[] = [databaseTypes]
+export const GENERATORS: readonly Generator[] = [databaseTypes, readme]

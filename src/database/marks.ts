@@ -31,6 +31,17 @@ export async function setMarks(database: Database, marks: readonly RestoreMark[]
   }
 }
 
+/** Takes marks back: of records that could not be written after all. */
+export async function removeMarks(
+  database: Database,
+  did: string,
+  marks: readonly { uri: string; cid: string }[],
+): Promise<void> {
+  for (const { uri, cid } of marks) {
+    database.check(await database.client.from(TABLE).delete().match({ did, uri, cid }), { table: TABLE })
+  }
+}
+
 /** The marks of one account, and when each was set, as the database prints it. */
 export async function readMarks(
   database: Database,

@@ -24,7 +24,8 @@ export type Phase = (typeof PHASES)[number]
 export interface RestoreOptions {
   did: string
   backup: Database
-  sessionProvider: SessionProvider
+  /** Where given, the session is looked at before anything else. Inngest's functions have their own. */
+  sessionProvider?: SessionProvider
   writer: Writer
   folder: RunFolder
   onConflict: ConflictPolicy
@@ -119,6 +120,7 @@ class RestoreRun {
   /** A dead session is found before anything else is done. */
   async assertWritable(): Promise<void> {
     const { did, sessionProvider } = this.#options
+    if (sessionProvider === undefined) return
     const { pdsUrl } = await this.#context.network.identity.refresh(did)
     await (await sessionProvider(did, pdsUrl)).verify()
   }

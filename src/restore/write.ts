@@ -2,7 +2,7 @@ import { AtUri } from '@atproto/syntax'
 import { rowId, type Snapshot } from '../backup/snapshot.ts'
 import type { Catalog } from '../database/catalog.ts'
 import type { ExactRow } from '../database/exact.ts'
-import { setMarks } from '../database/marks.ts'
+import { removeMarks, setMarks } from '../database/marks.ts'
 import { canonicalInstant } from '../database/meaning.ts'
 import { type RecordState, readRecordStates } from '../database/record-state.ts'
 import type { JsonObject } from '../events.ts'
@@ -79,11 +79,25 @@ export async function executeWrite(
     onConflict,
     ...(onProgress === undefined ? {} : { onProgress }),
   })
+  await unmarkAbsent(context, did, toWrite)
   return {
     ...summary,
     success: summary.success && refused.length === 0,
     notWritten: [...refused, ...summary.notWritten],
   }
+}
+
+/** What did not arrive is no longer waited for: a record that the PDS refuses must not hold up the others. */
+async function unmarkAbsent(
+  context: RestoreContext,
+  did: string,
+  sent: readonly LostRecord[],
+): Promise<void> {
+  const repo = await fetchRepo(did, context.network)
+  const absent = sent.filter(
+    ({ collection, rkey, cid }) => repo.get(collection, rkey)?.cid.toString() !== cid,
+  )
+  await removeMarks(context.production, did, absent)
 }
 
 /** The order of an appview's collections, parents first; undefined for those it does not index. */

@@ -3,6 +3,7 @@ import { readSnapshot } from '../../backup/snapshot-file.ts'
 import { compareAccount } from '../../report/compare.ts'
 import { exitCodeOf } from '../../report/report.ts'
 import { renderReport } from '../../report/terminal.ts'
+import { keptRecords } from '../../restore/restore.ts'
 import { prepareWrite } from '../../restore/write.ts'
 import type { DefineCommand } from '../command.ts'
 import { openCatalog, openContext } from '../context.ts'
@@ -20,8 +21,20 @@ export const compareCommand: DefineCommand = (program: Command, done) => {
       const context = await openContext({ ...options })
       const catalog = await openCatalog(context)
       const { appview, production } = context
-      const { records, repo } = await prepareWrite(context, { snapshot, catalog, onConflict: 'overwrite' })
-      const report = await compareAccount({ snapshot, catalog, appview, production, repo, records })
+      const { records, repo, plan } = await prepareWrite(context, {
+        snapshot,
+        catalog,
+        onConflict: 'overwrite',
+      })
+      const report = await compareAccount({
+        snapshot,
+        catalog,
+        appview,
+        production,
+        repo,
+        records,
+        kept: keptRecords(plan),
+      })
       if (options.json) printJson(report)
       else
         process.stdout.write(

@@ -1,0 +1,154 @@
+/** The library's face. Everything that is not named here may change without notice. */
+
+// biome-ignore-all assist/source/organizeImports: in the order in which a restore meets them.
+
+// The words: outcomes, events, and what the description of an appview is made of.
+export type {
+  AppliedRecord,
+  AppView,
+  CatchUpReceipt,
+  ComparisonClass,
+  DerivedTable,
+  EnsureRow,
+  EventOutcome,
+  EventSink,
+  EventSource,
+  FlushResult,
+  Handler,
+  HandlerResult,
+  Json,
+  JsonObject,
+  OutcomeCounts,
+  Proof,
+  RecordCandidates,
+  RecordDelete,
+  RecordEvent,
+  RecordOutcome,
+  RecordUpsert,
+  Refusal,
+  ReplaceChildren,
+  Root,
+  Row,
+  RowMutation,
+  RowOutcome,
+  UpsertRow,
+  Verdict,
+} from './events.ts'
+export {
+  COMPARISON_CLASSES,
+  EVENT_OUTCOMES,
+  PROOFS,
+  RECORD_OUTCOMES,
+  REFUSALS,
+  ROW_OUTCOMES,
+  VERDICTS,
+} from './events.ts'
+
+// Errors: whether trying again helps, what to do next, and the exit code.
+export {
+  ConfigError,
+  DatabaseError,
+  type ErrorContext,
+  EXIT,
+  type ExitCode,
+  PdsError,
+  ReplayError,
+  RestoreError,
+  SessionError,
+  SnapshotError,
+  shouldRetry,
+  UnavailableError,
+  VerificationError,
+} from './errors.ts'
+
+// Logging to stderr with secrets redacted, or not at all.
+export { createLogger, type Logger, silentLogger } from './logger.ts'
+
+// Version of this package.
+export { version } from './version.ts'
+
+// Descriptions of appviews.
+export { leaflet } from './appview/leaflet/index.ts'
+
+// A database, and what its schema says of itself.
+export { type Database, type DatabaseOptions, openDatabase } from './database/client.ts'
+export { type Catalog, type Column, type ForeignKey, readCatalog, type Table } from './database/catalog.ts'
+
+// The network: accounts by DID and what their PDSes serve, with SSRF protection.
+export { createFetch, type Fetch, type FetchOptions } from './network/fetch.ts'
+export {
+  type AccountIdentity,
+  createIdentity,
+  type Identity,
+  type IdentityOptions,
+} from './network/identity.ts'
+export { createXrpc, type LatestCommit, type Xrpc, type XrpcOptions } from './network/xrpc.ts'
+
+// The snapshot: taken from the backup, written to a file, read and checked.
+export { assertDifferent } from './backup/backup-check.ts'
+export { type ExtractOptions, extract } from './backup/extract.ts'
+export type { Snapshot, SnapshotTable } from './backup/snapshot.ts'
+export { readSnapshot, writeSnapshot } from './backup/snapshot-file.ts'
+
+// Writing to the PDS: sessions, the plan, and what becomes of a record that was created again.
+export { appPasswordSessions, type Session, type SessionProvider } from './pds/session.ts'
+export { CONFLICT_POLICIES, type ConflictPolicy, type PlannedRecord, type WritePlan } from './pds/plan.ts'
+export type { RecordToWrite } from './pds/write.ts'
+
+// Inngest: functions to mount in an app of one's own or to serve here, and the same steps in process.
+export {
+  createInngest,
+  createWriteRecords,
+  type InngestOptions,
+  type InngestWrite,
+  type LocalWrite,
+  type ServedFunctions,
+  type ServeOptions,
+  serveFunctions,
+  WRITE_RECORDS_EVENT,
+  WRITE_RECORDS_ID,
+  type WriteJob,
+  type WriteProgress,
+  type WriteRecordsOptions,
+  type WriteRequest,
+  type WriteSummary,
+  writeLocally,
+  writeThroughInngest,
+} from './inngest/index.ts'
+
+// The indexer: takes events, applies their rows, keeps what cannot be applied.
+export { Indexer, type IndexerOptions } from './indexer/indexer.ts'
+
+// The firehose, live and replayed from a repo, into any EventSink; and a sink around a consumer of one's own.
+export { type BrokenRepo, consumeFirehose, type LiveOptions } from './firehose/live.ts'
+export { type ReplayOptions, type ReplayResult, replayRepo } from './firehose/replay.ts'
+export { handlerSink, toSyncEvent } from './firehose/sync-event.ts'
+
+// Rows that no replay gives back: planned, then inserted where they are absent.
+export { assertCaughtUp, type PreparedReconcile, prepareReconcile } from './reconcile/reconcile.ts'
+export type { ReconcilePlan } from './reconcile/plan.ts'
+export { type ApplyOptions, applyReconcile, type ReconcileResult } from './reconcile/apply.ts'
+
+// The comparison of snapshot, repo and tables, and its verdict.
+export { type CompareOptions, compareAccount } from './report/compare.ts'
+export {
+  exitCodeOf,
+  type Report,
+  type ReportRecord,
+  type ReportRow,
+  type ReportTable,
+  reportSchema,
+} from './report/report.ts'
+export { type RenderOptions, renderReport } from './report/terminal.ts'
+
+// One account: all phases in order, or one of them.
+export type { RestoreContext, Writer } from './restore/context.ts'
+export {
+  PHASES,
+  type Phase,
+  type RestoreOptions,
+  type RestoreResult,
+  restoreAccount,
+} from './restore/restore.ts'
+export { executeWrite, type PreparedWrite, prepareWrite } from './restore/write.ts'
+export { type Replayed, replayAccount } from './restore/replay.ts'
