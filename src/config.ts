@@ -1,9 +1,12 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { z } from 'zod'
 import { leaflet } from './appview/leaflet/index.ts'
 import { ConfigError, messageOf } from './errors.ts'
 import type { AppView } from './events.ts'
+import type { handlerSink } from './firehose/sync-event.ts'
+import type { SessionProvider } from './pds/session.ts'
 
 /** One setting: a flag wins over its environment variable, that over the configuration file, that over the default. */
 interface Setting {
@@ -13,7 +16,13 @@ interface Setting {
   about: string
   default?: string
   secret?: true
+  /** The values it may have. @defaultValue any */
+  oneOf?: readonly string[]
+  /** The protocols that its URL may have; it is a URL then. */
+  protocols?: readonly string[]
 }
+
+const HTTP = ['http:', 'https:']
 
 /** Every setting there is; the README's table is made from it. */
 export const SETTINGS = {
@@ -26,17 +35,24 @@ export const SETTINGS = {
     flag: 'plc-url',
     about: 'PLC directory',
     default: 'https://plc.directory',
+    protocols: HTTP,
   },
   relayUrl: {
     env: 'FIREHOSE_REPLAY_RELAY_URL',
     flag: 'relay',
     about: 'relay or PDS whose firehose `consume` follows',
     default: 'wss://bsky.network',
+    protocols: ['wss:', 'ws:'],
   },
   appPassword: {
     env: 'FIREHOSE_REPLAY_APP_PASSWORD',
     about: 'app password of the account that is restored',
     secret: true,
+  },
+  sessions: {
+    env: 'FIREHOSE_REPLAY_SESSIONS',
+    flag: 'sessions',
+    about: 'folder in which `login` keeps sessions (else ~/.config/firehose-replay/sessions)',
   },
   runs: {
     env: 'FIREHOSE_REPLAY_RUNS',
@@ -48,6 +64,7 @@ export const SETTINGS = {
     env: 'INNGEST_BASE_URL',
     flag: 'inngest-url',
     about: 'Inngest server, where it is not the cloud',
+    protocols: HTTP,
   },
   inngestEventKey: { env: 'INNGEST_EVENT_KEY', about: 'key for sending events', secret: true },
   inngestSigningKey: {
@@ -68,14 +85,21 @@ export const SETTINGS = {
     flag: 'log-level',
     about: 'pino level of the log on stderr',
     default: 'warn',
+    oneOf: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
   },
 } satisfies Record<string, Setting>
 
 export type SettingName = keyof typeof SETTINGS
 
+/** What takes record events in the operator's own consumer: the `handleEvent` of @atproto/sync's Firehose. */
+export type HandleEvent = Parameters<typeof handlerSink>[0]
+
 /** The settings as they are in force. Absent ones are undefined; `required` names what is missing. */
 export interface Config {
   appview: AppView
+  handleEvent: HandleEvent | undefined
+  sessionProvider: SessionProvider | undefined
+  /** @throws ConfigError when the value is none that the setting may have */
   get(name: SettingName): string | undefined
   /** @throws ConfigError that names the flag and the variable */
   required(name: SettingName): string
@@ -90,10 +114,20 @@ export function configFrom(
 ): Config {
   const get = (name: SettingName): string | undefined => {
     const setting: Setting = SETTINGS[name]
-    return flags[name] ?? (env[setting.env] || undefined) ?? file.settings?.[name] ?? setting.default
+    const given = [
+      { from: `--${setting.flag}`, value: flags[name] },
+      // An empty variable is how a shell or a .env file says "none".
+      { from: setting.env, value: env[setting.env] || undefined },
+      { from: `settings.${name} of the configuration file`, value: file.settings?.[name] },
+    ].find(({ value }) => value !== undefined)
+    if (given?.value === undefined) return setting.default
+    refuseUnfit(setting, given.from, given.value)
+    return given.value
   }
   return {
     appview: file.appview ?? leaflet,
+    handleEvent: file.handleEvent,
+    sessionProvider: file.sessionProvider,
     get,
     required(name) {
       const value = get(name)
@@ -107,14 +141,46 @@ export function configFrom(
   }
 }
 
-/** What firehose-replay.config.ts may export. */
+function refuseUnfit({ oneOf, protocols }: Setting, from: string, value: string): void {
+  if (oneOf !== undefined && !oneOf.includes(value)) {
+    throw new ConfigError(`${from} cannot be ${JSON.stringify(value)}.`, {
+      hint: `Give one of ${oneOf.join(', ')}.`,
+    })
+  }
+  if (protocols === undefined) return
+  if (URL.canParse(value) && protocols.includes(new URL(value).protocol)) return
+  throw new ConfigError(`${from} is not a URL of the right kind: ${value}`, {
+    hint: `Give one that begins with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}.`,
+  })
+}
+
+/** What firehose-replay.config.ts may export, each by its name or all in a default export. */
 export interface ConfigFile {
   /** Description of the appview. @defaultValue Leaflet's */
   appview?: AppView
+  /**
+   * The operator's own consumer code, where that is the normal way into the tables: a replay then feeds this function
+   * and not our indexer. It throws what it could not store. @defaultValue our indexer, by the appview's description
+   */
+  handleEvent?: HandleEvent
+  /**
+   * Where sessions come from, such as the operator's own OAuth client, or `oauthStoreSessions`. An app password goes
+   * before it. @defaultValue what `login` keeps
+   */
+  sessionProvider?: SessionProvider
   settings?: Partial<Record<SettingName, string>>
 }
 
 const FILE_NAMES = ['firehose-replay.config.ts', 'firehose-replay.config.js']
+const EXPORTS = ['appview', 'handleEvent', 'sessionProvider', 'settings'] as const
+const FILE_HINT = `It must export ${EXPORTS.join(', ')}, or some of them.`
+
+const fileShape = z.object({
+  appview: z.custom<AppView>(isDescription, 'is no description of an appview').optional(),
+  handleEvent: z.custom<HandleEvent>(isFunction, 'is not a function').optional(),
+  sessionProvider: z.custom<SessionProvider>(isFunction, 'is not a function').optional(),
+  settings: z.partialRecord(z.enum(Object.keys(SETTINGS) as SettingName[]), z.string()).optional(),
+})
 
 /** The configuration for a command: reads the environment, and the configuration file of the working folder. */
 export async function loadConfig(
@@ -128,18 +194,44 @@ async function loadFile(folder: string): Promise<ConfigFile> {
   const name = FILE_NAMES.find((candidate) => existsSync(resolve(folder, candidate)))
   if (name === undefined) return {}
   try {
-    const loaded: unknown = await import(pathToFileURL(resolve(folder, name)).href)
-    const exported = (loaded as { default?: ConfigFile }).default ?? (loaded as ConfigFile)
-    return exported
+    return configFileOf(await import(pathToFileURL(resolve(folder, name)).href), name)
   } catch (error) {
-    throw new ConfigError(`${name} cannot be loaded: ${messageOf(error)}`, {
-      hint: 'It must be a module that exports { appview }; run it with node to see the whole error.',
+    if (error instanceof ConfigError) throw error
+    // The first line: Node goes on with an excerpt of the file.
+    throw new ConfigError(`${name} cannot be loaded: ${messageOf(error).trim().split('\n')[0]}`, {
+      hint: `Run "node ${name}" to see the whole error. ${FILE_HINT}`,
       cause: error,
     })
   }
 }
 
+/**
+ * @param module namespace of the configuration file; @param name of the file, for messages
+ * @throws ConfigError when it exports nothing of use, or something else under a name that we read
+ */
+export function configFileOf(module: object, name: string): ConfigFile {
+  const exported: unknown = 'default' in module ? module.default : module
+  if (typeof exported !== 'object' || exported === null || !EXPORTS.some((key) => key in exported)) {
+    throw new ConfigError(`${name} exports no configuration.`, { hint: FILE_HINT })
+  }
+  const checked = fileShape.safeParse(exported)
+  if (checked.success) return checked.data as ConfigFile
+  const [issue] = checked.error.issues
+  throw new ConfigError(`${name}: ${issue?.path.join('.')}: ${issue?.message}.`, { hint: FILE_HINT })
+}
+
+function isFunction(value: unknown): boolean {
+  return typeof value === 'function'
+}
+
+function isDescription(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return ['handlers', 'roots', 'sensitiveColumns', 'untouchableTables', 'guardTables'].every((key) =>
+    Array.isArray((value as Record<string, unknown>)[key]),
+  )
+}
+
 /** Whether whole stack traces are wanted: asked before any configuration could be loaded. */
 export function isDebugging(): boolean {
-  return process.env[SETTINGS.logLevel.env] === 'debug'
+  return ['debug', 'trace'].includes(process.env[SETTINGS.logLevel.env] ?? '')
 }

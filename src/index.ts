@@ -91,7 +91,14 @@ export type { Snapshot, SnapshotTable } from './backup/snapshot.ts'
 export { readSnapshot, writeSnapshot } from './backup/snapshot-file.ts'
 
 // Writing to the PDS: sessions, the plan, and what becomes of a record that was created again.
-export { appPasswordSessions, type Session, type SessionProvider } from './pds/session.ts'
+export { type AuthenticatedFetch, openSession, type Session, type SessionProvider } from './pds/session.ts'
+export { appPasswordSessions } from './pds/sessions/app-password.ts'
+export { oauthStoreSessions, type OAuthStoreOptions, type SharedLock } from './pds/sessions/appview-store.ts'
+export { type LoggedIn, logIn, type LoginOptions } from './pds/sessions/login.ts'
+export { type LoginFolder, loginFolder } from './pds/sessions/login-folder.ts'
+export { type LoginSource, loggedInSessions } from './pds/sessions/logged-in.ts'
+export type { OAuthNetwork } from './pds/sessions/oauth-client.ts'
+export type { SessionNetwork } from './pds/sessions/session-network.ts'
 export { CONFLICT_POLICIES, type ConflictPolicy, type PlannedRecord, type WritePlan } from './pds/plan.ts'
 export type { RecordToWrite } from './pds/write.ts'
 

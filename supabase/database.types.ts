@@ -1204,6 +1204,7 @@ export type Database = {
           parent_name: string
           columns: string[]
           parent_columns: string[]
+          on_delete: string
         }[]
       }
       firehose_replay_key_sql: {
@@ -1236,6 +1237,7 @@ export type Database = {
           spec: Json
           full_row: Json
           waits_on: string
+          taken_by?: string
         }
         Returns: string
       }
@@ -1245,6 +1247,7 @@ export type Database = {
           parent: string
           doomed: Json
           going: string[]
+          depth?: number
         }
         Returns: undefined
       }
@@ -1252,6 +1255,8 @@ export type Database = {
         Args: {
           spec: Json
           rows: Json
+          derives: Json
+          going: string[]
         }
         Returns: {
           rows: Json
@@ -1318,6 +1323,10 @@ export type Database = {
           batch: string
         }
         Returns: Json
+      }
+      firehose_replay_take_turn: {
+        Args: never
+        Returns: undefined
       }
       firehose_replay_typed_sql: {
         Args: {

@@ -14,7 +14,7 @@ import { silentLogger } from '../../src/logger.ts'
 import { createFetch } from '../../src/network/fetch.ts'
 import { createIdentity } from '../../src/network/identity.ts'
 import { createXrpc } from '../../src/network/xrpc.ts'
-import { appPasswordSessions } from '../../src/pds/session.ts'
+import { appPasswordSessions } from '../../src/pds/sessions/app-password.ts'
 import type { Report } from '../../src/report/report.ts'
 import type { RestoreContext, Writer } from '../../src/restore/context.ts'
 import { type RestoreResult, restoreAccount } from '../../src/restore/restore.ts'
@@ -195,7 +195,10 @@ async function restore(
   const { baseUrl, eventKey } = stack.inngest
   const settings = { isDev: true, baseUrl, eventKey }
   const inngest = createInngest(settings)
-  const sessionProvider = appPasswordSessions(() => author.appPassword)
+  const sessionProvider = appPasswordSessions(() => author.appPassword, {
+    identity: context.network.identity,
+    fetch: createFetch({ allowLocalhost: true }),
+  })
   const functions = [createWriteRecords({ inngest, sessionProvider, network: context.network })]
   const served = await serveFunctions({ inngest, functions })
   try {

@@ -22,7 +22,8 @@ export async function writeSnapshot(path: string, snapshot: Snapshot): Promise<v
     await writeDurably(temporary, snapshotText(snapshot))
     await rename(temporary, path)
   } catch (cause) {
-    await rm(temporary, { force: true })
+    // Where the folder could not be made there is nothing to remove, and rm says so even with `force`.
+    await rm(temporary, { force: true }).catch(() => undefined)
     throw new SnapshotError(`The snapshot cannot be written to ${path}: ${messageOf(cause)}`, {
       hint: 'Give a path in a folder that can be written and has room, then run again.',
       did: snapshot.did,

@@ -1,14 +1,14 @@
-import { readFileSync } from 'node:fs'
 import { assertDifferent } from '../backup/backup-check.ts'
-import { type Config, loadConfig } from '../config.ts'
+import { type Config, type HandleEvent, loadConfig } from '../config.ts'
 import { type Catalog, readCatalog } from '../database/catalog.ts'
 import { type Database, openDatabase } from '../database/client.ts'
-import { ConfigError } from '../errors.ts'
+import { messageOf, ReplayError, RestoreError } from '../errors.ts'
+import type { EventSink } from '../events.ts'
+import { handlerSink } from '../firehose/sync-event.ts'
 import { createLogger, type Logger } from '../logger.ts'
 import { createFetch } from '../network/fetch.ts'
 import { createIdentity } from '../network/identity.ts'
 import { createXrpc } from '../network/xrpc.ts'
-import { appPasswordSessions, type SessionProvider } from '../pds/session.ts'
 import type { RestoreContext } from '../restore/context.ts'
 import { settingsOf } from './settings.ts'
 
@@ -20,7 +20,7 @@ export interface CliContext extends RestoreContext {
 
 /** What commands need that touch no database. @param options what commander parsed for the command */
 export async function openNetwork(
-  options: Record<string, unknown>,
+  options: object,
 ): Promise<Pick<CliContext, 'config' | 'logger' | 'network'>> {
   const config = await loadConfig(settingsOf(options))
   const allowLocalhost = config.isOn('allowLocalhost')
@@ -35,17 +35,18 @@ export async function openNetwork(
 }
 
 /** @param options what commander parsed for the command */
-export async function openContext(options: Record<string, unknown>): Promise<CliContext> {
+export async function openContext(options: object): Promise<CliContext> {
   const context = await openNetwork(options)
-  const { config } = context
+  const { appview, handleEvent, required } = context.config
   return {
     ...context,
-    appview: config.appview,
+    appview,
     production: openDatabase({
-      url: config.required('productionUrl'),
-      serviceKey: config.required('productionKey'),
+      url: required('productionUrl'),
+      serviceKey: required('productionKey'),
       label: 'production',
     }),
+    ...(handleEvent === undefined ? {} : { openSink: () => ownSink(handleEvent) }),
   }
 }
 
@@ -64,19 +65,21 @@ export function openCatalog(context: CliContext): Promise<Catalog> {
   return readCatalog(context.production)
 }
 
-/** Sessions from the app password in the environment or in a file that only its owner can read. */
-export function sessionsOf(config: Config, passwordFile: string | undefined): SessionProvider {
-  const password = passwordFile === undefined ? config.get('appPassword') : readSecret(passwordFile)
-  return appPasswordSessions(() => password)
-}
-
-function readSecret(path: string): string {
-  try {
-    return readFileSync(path, 'utf8').trim()
-  } catch (error) {
-    throw new ConfigError(`The app password file ${path} cannot be read.`, {
-      hint: 'Give the path of a file that holds nothing but the app password.',
-      cause: error,
-    })
-  }
+/** The operator's consumer code as a sink: what it throws says which record it failed on. */
+function ownSink(handleEvent: HandleEvent): EventSink {
+  return handlerSink(async (event) => {
+    try {
+      await handleEvent(event)
+    } catch (error) {
+      if (error instanceof ReplayError) throw error
+      throw new RestoreError(
+        `handleEvent of the configuration file failed on ${event.uri}: ${messageOf(error)}`,
+        {
+          uri: event.uri.toString(),
+          hint: 'What came before it was handled. Mend the function, then run the same command again.',
+          cause: error,
+        },
+      )
+    }
+  })
 }

@@ -7,7 +7,7 @@ if (major < 22 || (major === 22 && minor < 18)) {
   )
   process.exit(2)
 }
-const { run } = await import('./program.ts')
-process.exit(await run(process.argv.slice(2)))
+const { main } = await import('./program.ts')
+await main(process.argv.slice(2))
 
 export {}

@@ -21,6 +21,10 @@ export function dryRunOption(): Option {
   return new Option('--dry-run', 'print what would be done, and do nothing')
 }
 
+export function catchUpOption(): Option {
+  return new Option('--without-catch-up', 'do not insist that a replay has finished first')
+}
+
 export function engineOption(): Option {
   return new Option('--engine <engine>', 'who drives the write: a durable Inngest function, or this process')
     .choices(['inngest', 'local'])
@@ -36,8 +40,13 @@ export function conflictOption(): Option {
 export function passwordFileOption(): Option {
   return new Option(
     '--app-password-file <file>',
-    "file with the account's app password (else FIREHOSE_REPLAY_APP_PASSWORD)",
+    "file of mode 600 with the account's app password (else FIREHOSE_REPLAY_APP_PASSWORD)",
   )
+}
+
+/** Command lines to copy, for the end of a command's help. */
+export function examples(...lines: string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  firehose-replay ${line}`).join('\n')}`
 }
 
 function parseDid(value: string): string {

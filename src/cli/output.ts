@@ -1,16 +1,29 @@
+import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import { Presets, SingleBar } from 'cli-progress'
+import type { Report } from '../report/report.ts'
+import { renderReport } from '../report/terminal.ts'
 
 /** Data goes to stdout, everything for people to stderr. */
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
 }
 
+/** The report on stdout, as JSON or for reading. */
+export function printReport(report: Report, isJson: boolean): void {
+  if (isJson) {
+    printJson(report)
+    return
+  }
+  const color = wantsColor(process.stdout)
+  process.stdout.write(`${renderReport(report, { color, width: terminalWidth(process.stdout) })}\n`)
+}
+
 export function say(line: string): void {
   process.stderr.write(`${line}\n`)
 }
 
-/** Colours only where a terminal shows them and nobody declined (https://no-color.org). */
+/** Colours only where a terminal shows them and nobody declined (https://no-color.org; `hasColors` asks). */
 export function wantsColor(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY === true && stream.hasColors()
 }
@@ -46,6 +59,7 @@ function barProgress(label: string): Progress {
     },
     stop() {
       if (isStarted) bar.stop()
+      isStarted = false
     },
   }
 }
@@ -63,17 +77,44 @@ function lineProgress(label: string): Progress {
   }
 }
 
-/** Asks for a word to be typed; true when it was. Only to be called where there is a terminal. */
-export async function confirmByTyping(question: string, word: string): Promise<boolean> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+export interface Prompt {
+  /** Its reason is thrown when it aborts before there is an answer. */
+  signal: AbortSignal
+  /** @defaultValue process.stdin */
+  input?: NodeJS.ReadableStream
+  /** @defaultValue process.stderr */
+  output?: NodeJS.WritableStream
+}
+
+/**
+ * Asks for a word to be typed; true when it was, false for anything else, the end of input and Ctrl-C included. Only
+ * to be called where there is a terminal.
+ */
+export async function confirmByTyping(question: string, word: string, prompt: Prompt): Promise<boolean> {
+  const { signal, input = process.stdin, output = process.stderr } = prompt
+  const terminal = createInterface({ input, output })
+  // Without a listener Ctrl-C only pauses the input, and the question is never settled.
+  terminal.once('SIGINT', () => terminal.close())
+  const closed = once(terminal, 'close').then(() => undefined)
   try {
-    return (await terminal.question(`${question} `)).trim() === word
+    const answer = await Promise.race([terminal.question(`${question} `, { signal }), closed])
+    if (answer === undefined) output.write('\n')
+    return answer?.trim() === word
+  } catch (error) {
+    output.write('\n')
+    signal.throwIfAborted()
+    // Ctrl-D.
+    if (error instanceof Error && error.name === 'AbortError') return false
+    throw error
   } finally {
     terminal.close()
   }
 }
 
-/** Columns of the terminal; 80 where there is none. */
-export function terminalWidth(): number {
-  return process.stdout.columns ?? 80
+/**
+ * Columns of the terminal; 80 for one that does not know, as under `script` or in CI. A file or pipe has no end of
+ * line: an AT-URI that is cut cannot be searched for.
+ */
+export function terminalWidth(stream: NodeJS.WriteStream): number {
+  return stream.isTTY ? stream.columns || 80 : Number.POSITIVE_INFINITY
 }

@@ -13,9 +13,13 @@ export function settingOptions(): Option[] {
 }
 
 /** The settings among a command's parsed options. */
-export function settingsOf(options: Record<string, unknown>): Partial<Record<SettingName, string>> {
+export function settingsOf(options: object): Partial<Record<SettingName, string>> {
+  const given: Partial<Record<string, unknown>> = { ...options }
   const names = Object.keys(SETTINGS) as SettingName[]
   return Object.fromEntries(
-    names.flatMap((name) => (typeof options[name] === 'string' ? [[name, options[name]]] : [])),
+    names.flatMap((name) => {
+      const value = given[name]
+      return typeof value === 'string' ? [[name, value]] : []
+    }),
   )
 }

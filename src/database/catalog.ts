@@ -94,7 +94,7 @@ export function catalogOf(answer: unknown): Catalog {
         .map((c) => c.name),
     birthColumns: (name) =>
       table(name)
-        .columns.filter((c) => c.type === 'timestamp with time zone' && !c.generated)
+        .columns.filter((c) => /^timestamp(\(\d\))? with time zone$/.test(c.type) && !c.generated)
         .filter((c) => constantDefault(c) === undefined)
         .map((c) => c.name),
   }
@@ -106,10 +106,28 @@ export function catalogOf(answer: unknown): Catalog {
  */
 export function constantDefault(column: Column): string | null | undefined {
   if (column.default === null) return null
-  const literal = /^'((?:[^']|'')*)'(::[\w\s"[\]]+)?$/.exec(column.default)
-  if (literal !== null) return (literal[1] ?? '').replaceAll("''", "'")
-  if (/^-?\d+(\.\d+)?$/.test(column.default)) return column.default
-  if (column.default === 'true' || column.default === 'false') return column.default
-  if (/^NULL(::.*)?$/.test(column.default)) return null
-  return undefined
+  return constantText(column.default)
 }
+
+function constantText(expression: string): string | null | undefined {
+  const literal = LITERAL.exec(expression)
+  if (literal !== null) {
+    const [, escaped, text = ''] = literal
+    const unquoted = text.replaceAll("''", "'")
+    return escaped === undefined ? unquoted : unquoted.replaceAll('\\\\', '\\')
+  }
+  if (/^-?\d+(\.\d+)?$/.test(expression)) return expression
+  if (expression === 'true' || expression === 'false') return expression
+  if (NULL.test(expression)) return null
+  // `0::bigint` is printed as `(0)::bigint`. Of other casts the value may change, and `('now'::text)::date` is
+  // computed at each insert.
+  const cast = CAST.exec(expression)?.[1]
+  const inner = cast === undefined ? undefined : constantText(cast)
+  return inner != null && /^-?\d+$/.test(inner) ? inner : undefined
+}
+
+/** `text`, `character varying(10)`, `timestamp(3) with time zone`, `app."Kind"[]` */
+const TYPE = String.raw`(?:[\w\s.]|"(?:[^"]|"")*")+(?:\(\d+(?:,\d+)?\)[\w\s]*)?(?:\[\])*`
+const LITERAL = new RegExp(`^(E)?'((?:[^']|'')*)'(?:::${TYPE})?$`)
+const NULL = new RegExp(`^NULL(?:::${TYPE})?$`)
+const CAST = new RegExp(String.raw`^\((.+)\)::${TYPE}$`)

@@ -120,7 +120,8 @@ export function inLists(values: readonly string[], maxBytes = 4000): string[] {
   let size = 0
   for (const value of values) {
     const quoted = quoteValue(value)
-    const bytes = encodeURIComponent(quoted).length + 3
+    // As the client writes it into the URL: `~`, `'` and brackets become three bytes there, with a comma's own three.
+    const bytes = new URLSearchParams({ '': quoted }).toString().length - 1 + 3
     if (current.length > 0 && size + bytes > maxBytes) {
       lists.push(`in.(${current.join(',')})`)
       current = []

@@ -48,7 +48,7 @@ export function databaseErrorOf(
   const code = failure.code ?? ''
   const said = `The ${label} database`
   if (status === 0 || status === 502 || status === 503 || status === 504) {
-    return new UnavailableError(`${said} cannot be reached: ${firstLine(failure.message)}`, {
+    return new UnavailableError(`${said} cannot be reached: ${causeOf(failure)}`, {
       hint: 'Check the URL and that the project is running, then run the same command again.',
       ...context,
       cause: failure,
@@ -60,6 +60,18 @@ export function databaseErrorOf(
       ...context,
       cause: failure,
     })
+  }
+  // Without any code it was something in front of the database that answered: a gateway's 52x, a paused project's
+  // 540, a rate limit. The statement itself has not been refused.
+  if (code === '' && (status >= 500 || status === 408 || status === 429)) {
+    return new UnavailableError(
+      `${said} cannot be asked just now (HTTP ${status}): ${firstLine(failure.message)}`,
+      {
+        hint: 'Check that the project is running and not over its limits, then run the same command again.',
+        ...context,
+        cause: failure,
+      },
+    )
   }
   if (status === 401 || status === 403 || code === '42501') {
     return new ConfigError(`${said} refuses this key: ${firstLine(failure.message)}`, {
@@ -80,6 +92,11 @@ export function databaseErrorOf(
     code: code || `HTTP${status}`,
     cause: failure,
   })
+}
+
+/** supabase-js says "fetch failed", and where and why only in its details. */
+function causeOf({ message, details = '' }: PostgrestFailure): string {
+  return /Caused by: (?:\w*Error: )?(.+)/.exec(details)?.[1] ?? firstLine(message)
 }
 
 function firstLine(message: string): string {

@@ -25,8 +25,12 @@ export function canonicalInstant(text: string): string {
     /^(\d{4,})-(\d\d)-(\d\d)[ T](\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d(?::?\d\d)?(?::\d\d)?)$/.exec(text)
   if (match === null) return text // infinity, years before Christ
   const [, year = '', month = '', day = '', time = '', fraction = '', zone = 'Z'] = match
-  const seconds = Date.parse(`${year}-${month}-${day}T${time}Z`) / 1000 - zoneSeconds(zone)
-  return `${seconds}.${fraction.padEnd(6, '0')}`
+  // Six digits and a sign are how a Date takes years after 9999.
+  const ms = Date.parse(`+${year.padStart(6, '0')}-${month}-${day}T${time}Z`)
+  if (Number.isNaN(ms)) return text // years that a Date does not reach
+  // Counted up from whole seconds in either direction would put 23:59:59.5 of 1969 before 23:59:59.
+  const micros = BigInt(ms / 1000 - zoneSeconds(zone)) * 1_000_000n + BigInt(fraction.padEnd(6, '0'))
+  return micros.toString()
 }
 
 function zoneSeconds(zone: string): number {

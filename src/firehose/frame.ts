@@ -22,8 +22,8 @@ const frameShape = z.discriminatedUnion('$type', [
       z.object({
         action: z.string(),
         path: z.string(),
-        cid: cid.nullable().optional(),
-        prev: cid.optional(),
+        cid: cid.nullish(),
+        prev: cid.nullish().transform((value) => value ?? undefined),
       }),
     ),
   }),
@@ -32,7 +32,20 @@ const frameShape = z.discriminatedUnion('$type', [
   z.object({ ...base, $type: z.literal(`${LEXICON}#account`), did: z.string(), active: z.boolean() }),
 ])
 
-export type Frame = z.infer<typeof frameShape>
+/** What must be readable of a frame that says something about records, whatever else is wrong with it. */
+const unreadableShape = z
+  .object({
+    ...base,
+    time: z.string().catch(''),
+    $type: z.enum([`${LEXICON}#commit`, `${LEXICON}#sync`]),
+    did: z.string(),
+    rev: z.string().catch(''),
+  })
+  .transform(({ seq, time, did, rev }) => ({ $type: 'unreadable' as const, seq, time, did, rev }))
+
+/** A commit or sync that is not as the lexicon has it: its repo is known, what happened to its records is not. */
+export type UnreadableFrame = z.infer<typeof unreadableShape>
+export type Frame = z.infer<typeof frameShape> | UnreadableFrame
 export type CommitFrame = Extract<Frame, { commit: Cid }>
 
 export const SUBSCRIBE_REPOS = LEXICON
@@ -40,9 +53,12 @@ export const SUBSCRIBE_REPOS = LEXICON
 export const isCommit = (frame: Frame): frame is CommitFrame => frame.$type === `${LEXICON}#commit`
 export type SyncFrame = Extract<Frame, { $type: `${typeof LEXICON}#sync` }>
 export const isSync = (frame: Frame): frame is SyncFrame => frame.$type === `${LEXICON}#sync`
+export const isUnreadable = (frame: Frame): frame is UnreadableFrame => frame.$type === 'unreadable'
 export const didOf = (frame: Frame): string => ('repo' in frame ? frame.repo : frame.did)
 
 /** A frame of a kind we know, or undefined: new kinds may come, and say nothing about records. */
 export function parseFrame(value: unknown): Frame | undefined {
-  return frameShape.safeParse(value).data
+  const frame = frameShape.safeParse(value).data
+  if (frame !== undefined || value === null || typeof value !== 'object') return frame
+  return unreadableShape.safeParse('repo' in value ? { ...value, did: value.repo } : value).data
 }

@@ -5,8 +5,8 @@ import type { EventSink, RecordEvent } from '../events.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import type { Identity } from '../network/identity.ts'
 import { readCarBytes } from '../repo/car.ts'
-import { signedCommitOf } from '../repo/commit.ts'
-import { type VerifiedFrame, type VerifiedOp, verifyCommitFrame } from '../repo/commit-frame.ts'
+import { type Signer, signedCommitOf } from '../repo/commit.ts'
+import { type VerifiedOp, verifyCommitFrame } from '../repo/commit-frame.ts'
 import { recordFromBytes } from '../repo/record.ts'
 import { SignatureError } from '../repo/repo-errors.ts'
 import {
@@ -15,9 +15,11 @@ import {
   type Frame,
   isCommit,
   isSync,
+  isUnreadable,
   parseFrame,
   SUBSCRIBE_REPOS,
   type SyncFrame,
+  type UnreadableFrame,
 } from './frame.ts'
 
 export interface LiveOptions {
@@ -65,7 +67,7 @@ export async function consumeFirehose(options: LiveOptions): Promise<void> {
     method: SUBSCRIBE_REPOS,
     signal,
     getParams: () => (position.handled === undefined ? undefined : { cursor: position.handled }),
-    validate: parseFrame,
+    validate: (value) => parseFrame(value) ?? note(value, logger),
     onReconnectError: (error, attempt) =>
       logger.warn({ attempt, error: messageOf(error) }, 'relay not reachable'),
   })
@@ -101,11 +103,8 @@ const EMPTY_TREE = 'bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm'
 async function handleFrame(frame: Frame, options: LiveOptions): Promise<void> {
   if (isCommit(frame)) return handleCommit(frame, options)
   const did = didOf(frame)
-  if (isSync(frame)) {
-    if (await isEmptyRepo(frame, options.identity)) return
-    const reason = 'the relay said that the repo must be fetched afresh (#sync)'
-    return options.onBrokenRepo({ did, seq: frame.seq, rev: frame.rev, reason })
-  }
+  if (isUnreadable(frame)) return repoIsBroken(frame, 'the frame is not as the lexicon has it', options)
+  if (isSync(frame)) return handleSync(frame, options)
   await options.identity.refresh(did).catch((error: unknown) => {
     // The next commit of this account resolves it again; nothing is lost here.
     options.logger?.debug({ did, error: messageOf(error) }, 'identity not refreshed')
@@ -116,35 +115,61 @@ async function handleFrame(frame: Frame, options: LiveOptions): Promise<void> {
  * A PDS announces each new account with a #sync of its empty repo. There is nothing to fetch then, and a replay
  * would run ahead of the account's first records and keep their side effects from happening.
  */
-async function isEmptyRepo({ did, blocks }: SyncFrame, identity: Identity): Promise<boolean> {
-  const { signingKey } = await identity.resolve(did)
-  return signedCommitOf(readCarBytes(blocks), { did, signingKey }).commit.data.toString() === EMPTY_TREE
+async function handleSync(frame: SyncFrame, options: LiveOptions): Promise<void> {
+  let reason = 'the relay said that the repo must be fetched afresh (#sync)'
+  try {
+    const { commit } = await withFreshKey(frame.did, options.identity, (signer) =>
+      signedCommitOf(readCarBytes(frame.blocks), signer),
+    )
+    if (commit.data.toString() === EMPTY_TREE) return
+  } catch (error) {
+    if (shouldRetry(error)) throw error
+    reason = messageOf(error)
+  }
+  return repoIsBroken(frame, reason, options)
 }
 
 async function handleCommit(frame: CommitFrame, options: LiveOptions): Promise<void> {
   const ops = frame.ops.filter((op) => options.isWanted(op.path.split('/')[0] ?? ''))
   if (ops.length === 0) return
-  let verified: VerifiedFrame
+  let events: RecordEvent[]
   try {
-    verified = await verifyWithFreshKey({ ...frame, ops }, options.identity)
+    const { ops: verified } = await withFreshKey(frame.repo, options.identity, (signer) =>
+      verifyCommitFrame({ ...frame, ops, ...signer }),
+    )
+    events = verified.map((op) => eventOf(frame, op))
   } catch (error) {
     if (shouldRetry(error)) throw error
-    options.logger?.warn({ did: frame.repo, seq: frame.seq, error: messageOf(error) }, 'commit not trusted')
-    return options.onBrokenRepo({ did: frame.repo, seq: frame.seq, rev: frame.rev, reason: messageOf(error) })
+    return repoIsBroken(frame, messageOf(error), options)
   }
-  for (const op of verified.ops) await options.sink.handle(eventOf(frame, op))
+  for (const event of events) await options.sink.handle(event)
+}
+
+function repoIsBroken(
+  frame: CommitFrame | SyncFrame | UnreadableFrame,
+  reason: string,
+  options: LiveOptions,
+): Promise<void> {
+  const broken = { did: didOf(frame), seq: frame.seq, rev: frame.rev, reason }
+  options.logger?.warn(broken, 'repo must be replayed')
+  return options.onBrokenRepo(broken)
 }
 
 /** The signing key may have changed since it was cached: one more try with the DID document as it is now. */
-async function verifyWithFreshKey(frame: CommitFrame, identity: Identity): Promise<VerifiedFrame> {
-  const check = (signingKey: string): VerifiedFrame =>
-    verifyCommitFrame({ ...frame, did: frame.repo, signingKey })
+async function withFreshKey<T>(did: string, identity: Identity, check: (signer: Signer) => T): Promise<T> {
   try {
-    return check((await identity.resolve(frame.repo)).signingKey)
+    return check({ did, signingKey: (await identity.resolve(did)).signingKey })
   } catch (error) {
     if (!(error instanceof SignatureError)) throw error
-    return check((await identity.refresh(frame.repo)).signingKey)
+    return check({ did, signingKey: (await identity.refresh(did)).signingKey })
   }
+}
+
+/** What no consumer can act on is at least said: an #info that the cursor is too old means events were missed. */
+function note(value: unknown, logger: Logger): undefined {
+  const { $type: type, name, message, seq } = Object(value) as Record<string, unknown>
+  const level = String(type).endsWith('#info') ? 'warn' : 'debug'
+  logger[level]({ type, name, message, seq }, 'frame left out')
 }
 
 function eventOf(frame: CommitFrame, op: VerifiedOp): RecordEvent {

@@ -65,8 +65,15 @@ interface Answer {
   marked: Set<string>
 }
 
+/**
+ * Unique and foreign key violations. Our function looks before it writes, so one of these means that another writer
+ * was between the look and the write; seen again, its row is there, and who has a contested key is settled.
+ */
+const RACES = new Set(['23505', '23503'])
+const RACE_ATTEMPTS = 5
+
 /** The database's answer, or its refusal as a value: the caller halves the batch. */
-async function applyBatch(database: Database, batch: Batch): Promise<Answer | DatabaseError> {
+async function applyBatch(database: Database, batch: Batch, attempt = 1): Promise<Answer | DatabaseError> {
   if (batch.records.length === 0) {
     return { stale: new Set(), changed: new Set(), parked: new Set(), marked: new Set() }
   }
@@ -79,8 +86,8 @@ async function applyBatch(database: Database, batch: Batch): Promise<Answer | Da
       marked: new Set(answer.marked),
     }
   } catch (error) {
-    if (error instanceof DatabaseError) return error
-    throw error
+    if (!(error instanceof DatabaseError)) throw error
+    return RACES.has(error.code) && attempt < RACE_ATTEMPTS ? applyBatch(database, batch, attempt + 1) : error
   }
 }
 

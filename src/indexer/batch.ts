@@ -57,6 +57,13 @@ export function handlersOf(appview: AppView): Handlers {
         },
       )
     }
+    const [own] = handler.derives
+    if (own.key.length !== 1 || own.key[0] !== own.of) {
+      throw new ConfigError(`The handler for ${handler.collection} does not key ${own.table} by ${own.of}.`, {
+        hint: "The first table that a handler derives holds the record's own row, and its key is the column with the AT-URI.",
+        table: own.table,
+      })
+    }
     handlers.set(handler.collection, handler)
   }
   return handlers

@@ -60,7 +60,8 @@ export function hasEnded({ status }: Run): boolean {
   return ENDED.has(status.toLowerCase())
 }
 
-async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+/** @throws the signal's reason */
+export async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   try {
     await wait(ms, undefined, signal === undefined ? {} : { signal })
   } catch (error) {

@@ -1,8 +1,11 @@
 import { packBatches, type Sized } from '../pds/batches.ts'
+import type { Budget } from '../pds/budget.ts'
 import type { LostRecord, RefusedRecord } from '../pds/lost-record.ts'
+import { measure } from '../pds/measured.ts'
+import { pendingOf } from '../pds/pending.ts'
 import { type PlannedRecord, planWrite } from '../pds/plan.ts'
+import type { Way } from '../pds/way.ts'
 import type { Head, RecordToWrite, WrittenRecord } from '../pds/write.ts'
-import { encodeRecord, unencodableReason } from '../repo/record.ts'
 import type { VerifiedRepo } from '../repo/verified-repo.ts'
 import type { WriteRequest } from './request.ts'
 import { type Tally, tallyOf } from './summary.ts'
@@ -17,6 +20,8 @@ export interface PlannedBatch {
 /** What is left to write, as the repo stood at `head`. Goes into step state: no bodies, no secrets. */
 export interface BatchPlan {
   head: Head
+  /** How the batches are written. By putRecord each of their records is a commit. */
+  way: Way
   batches: PlannedBatch[]
   /** The records that need no write, or cannot have one. */
   settled: Tally
@@ -27,24 +32,30 @@ interface Left extends Sized {
   isOverwrite: boolean
 }
 
-export function planBatches(request: WriteRequest, repo: VerifiedRepo): BatchPlan {
+/** @param pace what the account may still write, and what time it is: the way depends on it */
+export function planBatches(
+  request: WriteRequest,
+  repo: VerifiedRepo,
+  pace?: { budget: Budget; nowMs: number },
+): BatchPlan {
   const { did, records, onConflict } = request
-  const plan = planWrite(
-    records.map((record) => asLostRecord(did, record)),
-    repo,
-    onConflict,
-  )
+  const lost = records.map((record) => asLostRecord(did, record))
+  const plan = planWrite(lost, repo, onConflict, undefined, pace)
   const settled: WrittenRecord[] = []
   const left: Left[] = []
   for (const [index, record] of records.entries()) {
     const planned = plan.records[index]
     if (planned === undefined) continue
     if (planned.action === 'create' || planned.action === 'overwrite') {
-      left.push({ index, isOverwrite: planned.action === 'overwrite', jsonBytes: operationBytes(record) })
+      const pending = pendingOf(record)
+      if ('reason' in pending) continue
+      const { jsonBytes, blockBytes = 0 } = pending
+      left.push({ index, isOverwrite: planned.action === 'overwrite', jsonBytes, blockBytes })
     } else settled.push(settledAs(record, planned))
   }
   return {
     head: { commit: repo.commit.toString(), rev: repo.rev },
+    way: plan.way,
     batches: packBatches(left).map((batch) => ({
       records: batch.map(({ index }) => index),
       overwrites: batch.filter(({ isOverwrite }) => isOverwrite).map(({ index }) => index),
@@ -55,15 +66,16 @@ export function planBatches(request: WriteRequest, repo: VerifiedRepo): BatchPla
 
 function asLostRecord(did: string, { collection, rkey, record }: RecordToWrite): LostRecord | RefusedRecord {
   const uri = `at://${did}/${collection}/${rkey}`
-  const reason = unencodableReason(record, { collection, rkey })
-  if (reason !== null) return { uri, refusal: 'unencodable', reason, originalCid: undefined }
-  const { cid, bytes } = encodeRecord(record)
+  const measured = measure(record, { collection, rkey })
+  if ('reason' in measured)
+    return { uri, refusal: 'unencodable', reason: measured.reason, originalCid: undefined }
+  const { cid, blockBytes } = measured
   return {
     uri,
     collection,
     rkey,
-    cid: cid.toString(),
-    bytes: bytes.length,
+    cid,
+    bytes: blockBytes,
     record,
     originalCid: undefined,
     proof: 'self-consistent',
@@ -73,10 +85,4 @@ function asLostRecord(did: string, { collection, rkey, record }: RecordToWrite):
 function settledAs({ collection, rkey }: RecordToWrite, { action, reason }: PlannedRecord): WrittenRecord {
   const outcome = action === 'same' ? 'same' : action === 'keep' ? 'kept' : 'refused'
   return { collection, rkey, outcome, ...(reason === undefined ? {} : { reason }) }
-}
-
-/** As writeRecords measures it, so that a batch of the plan is a commit. */
-function operationBytes({ collection, rkey, record }: RecordToWrite): number {
-  const operation = { $type: 'com.atproto.repo.applyWrites#create', collection, rkey, value: record }
-  return Buffer.byteLength(JSON.stringify(operation)) + 1
 }

@@ -1,9 +1,11 @@
 import type { Inngest, InngestFunction } from 'inngest'
 import { type Logger, silentLogger } from '../logger.ts'
+import type { PointLimits } from '../pds/budget.ts'
 import type { SessionProvider } from '../pds/session.ts'
+import { keepBudgets } from './kept-budgets.ts'
 import { keepSessions } from './kept-sessions.ts'
 import { parseWriteRequest, WRITE_RECORDS_EVENT } from './request.ts'
-import { type Network, runWrite, type Steps } from './run-write.ts'
+import { type Network, runWrite, type Steps, type Wait } from './run-write.ts'
 import { withInngestErrors } from './step-errors.ts'
 
 export const WRITE_RECORDS_ID = 'write-records-to-pds'
@@ -15,6 +17,10 @@ export interface WriteRecordsOptions {
   inngest: Inngest.Any
   sessionProvider: SessionProvider
   network: Network
+  /** What a PDS allows an account. @defaultValue 5,000 points an hour and 35,000 a day */
+  pointLimits?: PointLimits
+  /** What rate limits are counted by, in milliseconds since 1970. @defaultValue Date.now */
+  now?: () => number
   /** Gets one line for each run that failed. @defaultValue none are logged */
   logger?: Logger
 }
@@ -24,8 +30,16 @@ export interface WriteRecordsOptions {
  * repo and returns a WriteSummary. Steps: verify-session, plan, write-batch-N. A run that is repeated commits nothing.
  */
 export function createWriteRecords(options: WriteRecordsOptions): InngestFunction.Any {
-  const { inngest, sessionProvider, network, logger = silentLogger } = options
-  const tools = { sessions: keepSessions(sessionProvider), network, batchesPerStep: 1 }
+  const { inngest, sessionProvider, network, logger = silentLogger, now = Date.now } = options
+  const tools = {
+    sessions: keepSessions(sessionProvider),
+    budgets: keepBudgets(options.pointLimits),
+    network,
+    now,
+    batchesPerStep: 1,
+    onWait: ({ untilMs, points }: Wait) =>
+      logger.info({ points }, `Waiting for the rate limit until ${new Date(untilMs).toISOString()}.`),
+  }
   return inngest.createFunction(
     {
       id: WRITE_RECORDS_ID,
@@ -48,6 +62,7 @@ export function createWriteRecords(options: WriteRecordsOptions): InngestFunctio
 
 interface InngestStep {
   run(id: string, body: () => Promise<object>): Promise<unknown>
+  sleepUntil(id: string, time: Date): Promise<void>
 }
 
 /** A step's result comes back from JSON: `Steps` asks for results that are the same after it. */
@@ -55,5 +70,6 @@ function durableSteps(step: InngestStep): Steps {
   return {
     run: <T extends object>(id: string, body: () => Promise<T>) =>
       step.run(id, () => withInngestErrors(body)) as Promise<T>,
+    waitUntil: (id, untilMs) => step.sleepUntil(id, new Date(untilMs)),
   }
 }

@@ -1,7 +1,8 @@
 import { AtUri } from '@atproto/syntax'
 import { VerificationError } from '../errors.ts'
 import type { AppView, JsonObject, Proof, Refusal } from '../events.ts'
-import { cidOfRecord, encodeRecord, unencodableReason } from '../repo/record.ts'
+import { cidOfRecord } from '../repo/record.ts'
+import { type Measured, measure } from './measured.ts'
 
 /** A record of the snapshot as it would be written back. */
 export interface LostRecord {
@@ -46,21 +47,27 @@ export function lostRecordOf(
   const rebuilt = handler?.toRecord?.(row) ?? { ok: true, candidates: [row[recordColumn]] }
   if (!rebuilt.ok) return { uri, refusal: 'unencodable', reason: rebuilt.reason, originalCid }
 
-  let first: JsonObject | undefined
-  for (const candidate of rebuilt.candidates) {
-    if (!isObject(candidate)) continue
+  let first: (Measured & { record: JsonObject }) | undefined
+  for (const record of rebuilt.candidates) {
+    if (!isObject(record)) continue
     if (first === undefined) {
-      const reason = unencodableReason(candidate, { collection, rkey })
-      if (reason !== null) return { uri, refusal: 'unencodable', reason, originalCid }
-      first = candidate
+      const measured = measure(record, { collection, rkey })
+      if ('reason' in measured) return { uri, refusal: 'unencodable', reason: measured.reason, originalCid }
+      first = { ...measured, record }
     }
     if (originalCid === undefined) break
-    if (cidOfRecord(candidate) === originalCid) return lostRecord(uri, candidate, originalCid, 'proven')
+    if (first.record === record ? first.cid === originalCid : cidOfRecord(record) === originalCid)
+      return lostRecord(uri, record, originalCid, 'proven')
   }
   if (first === undefined) {
     return { uri, refusal: 'unencodable', reason: `the row's ${recordColumn} holds no record`, originalCid }
   }
-  return lostRecord(uri, first, originalCid, originalCid === undefined ? 'self-consistent' : 'different')
+  return lostRecord(
+    uri,
+    first.record,
+    originalCid,
+    originalCid === undefined ? 'self-consistent' : 'different',
+  )
 }
 
 function lostRecord(
@@ -68,10 +75,12 @@ function lostRecord(
   record: JsonObject,
   originalCid: string | undefined,
   proof: Proof,
-): LostRecord {
+): LostRecord | RefusedRecord {
   const { collection, rkey } = new AtUri(uri)
-  const { cid, bytes } = encodeRecord(record)
-  return { uri, collection, rkey, cid: cid.toString(), bytes: bytes.length, record, originalCid, proof }
+  const measured = measure(record, { collection, rkey })
+  if ('reason' in measured) return { uri, refusal: 'unencodable', reason: measured.reason, originalCid }
+  const { cid, blockBytes: bytes } = measured
+  return { uri, collection, rkey, cid, bytes, record, originalCid, proof }
 }
 
 function isObject(value: unknown): value is JsonObject {

@@ -1,6 +1,9 @@
 import type { Proof, Refusal } from '../events.ts'
 import type { VerifiedRepo } from '../repo/verified-repo.ts'
+import { type Budget, newBudget } from './budget.ts'
 import type { LostRecord, RefusedRecord } from './lost-record.ts'
+import { pendingOf } from './pending.ts'
+import { chooseWay, type Operation, type Way } from './way.ts'
 
 export const CONFLICT_POLICIES = ['overwrite', 'keep', 'fail'] as const
 /** What to do with a record that was created again under a lost key. */
@@ -28,29 +31,60 @@ export interface WritePlan {
   counts: Record<PlannedRecord['action'], number>
   /** Bytes of record blocks to be written. */
   bytes: number
+  /** How it is written: whichever ends sooner with what the account may write. */
+  way: Way
+  /** Why that way, in words. */
+  why: string
+  /** What the rate limit will count. */
+  points: number
+  /** Without faults, and when the records are written in this order in one run. */
+  commits: number
+  /** From the first call to the last commit, waits for the rate limit included. */
+  estimateMs: number
 }
 
 /**
  * @param repo the account's repo as it is now
  * @param neverLost URIs of records that were not deleted: what differs there was edited by the author since the
  *   backup, and is kept whatever `onConflict` says, which is about records created again under a lost key
+ * @param pace what the account may still write, and what time it is
  */
 export function planWrite(
   records: readonly (LostRecord | RefusedRecord)[],
   repo: VerifiedRepo,
   onConflict: ConflictPolicy = 'overwrite',
   neverLost: ReadonlySet<string> = new Set(),
+  { budget = newBudget(), nowMs = Date.now() }: { budget?: Budget; nowMs?: number } = {},
 ): WritePlan {
   const planned = records.map((record) =>
     planRecord(record, repo, neverLost.has(record.uri) ? 'edited' : onConflict),
   )
   const counts = { create: 0, same: 0, overwrite: 0, keep: 0, refuse: 0 }
+  const operations: Operation[] = []
   let bytes = 0
-  for (const record of planned) {
-    counts[record.action]++
-    if (record.action === 'create' || record.action === 'overwrite') bytes += record.bytes
+  for (const [index, { action }] of planned.entries()) {
+    counts[action]++
+    const record = records[index]
+    if (record === undefined || 'refusal' in record || (action !== 'create' && action !== 'overwrite'))
+      continue
+    bytes += record.bytes
+    const pending = pendingOf(record)
+    if ('jsonBytes' in pending) operations.push({ ...pending, isCreate: action === 'create' })
   }
-  return { did: repo.did, rev: repo.rev, records: planned, counts, bytes }
+  const { way, why, estimates } = chooseWay(operations, budget, nowMs)
+  const { points, commits, durationMs } = estimates[way]
+  return {
+    did: repo.did,
+    rev: repo.rev,
+    records: planned,
+    counts,
+    bytes,
+    way,
+    why,
+    points,
+    commits,
+    estimateMs: durationMs,
+  }
 }
 
 function planRecord(

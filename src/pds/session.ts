@@ -1,121 +1,131 @@
-import { AtpAgent, type ComAtprotoRepoApplyWrites, XRPCError } from '@atproto/api'
-import { PdsError, type ReplayError, SessionError, UnavailableError } from '../errors.ts'
+import { Agent, type ComAtprotoRepoApplyWrites } from '@atproto/api'
+import { UnavailableError } from '../errors.ts'
+import type { JsonObject } from '../events.ts'
+import type { RateLimit } from './budget.ts'
+import type { AuthenticatedFetch, SessionProvider } from './sessions/authenticated-fetch.ts'
+import { deadSession, failureOf, openFailureOf } from './sessions/failure.ts'
+import { headersOf, rateLimitIn } from './sessions/rate-limits.ts'
+import { missingScopes, type Needs } from './sessions/scopes.ts'
+
+export type { AuthenticatedFetch, SessionProvider } from './sessions/authenticated-fetch.ts'
 
 /** One operation on one record, as com.atproto.repo.applyWrites takes it. */
 export type WriteOp = ComAtprotoRepoApplyWrites.InputSchema['writes'][number]
 
-/** A session that may write one account's repo. */
-export interface Session {
-  did: string
-  /** @throws SessionError when the session is no longer alive. */
-  verify(): Promise<void>
-  /**
-   * One atomic commit with these operations, lexicon validation off: what is restored was there before.
-   *
-   * @param swapCommit CID of the commit this is to follow; another one in between is an InvalidSwap
-   * @throws PdsError `InvalidSwap`; SessionError; UnavailableError (also for an unknown outcome)
-   */
-  applyWrites(writes: WriteOp[], swapCommit: string): Promise<{ commit: string; rev: string }>
+/** What the host said of its rate limits with an answer. `rateLimitOf` has that of an error. */
+export interface Limited {
+  limits?: RateLimit
 }
 
-/** Gives sessions: our own from app passwords, or an operator's from wherever theirs are kept. */
-export type SessionProvider = (did: string, pdsUrl: string) => Promise<Session>
+export interface Commit {
+  commit: string
+  rev: string
+}
 
-/** Sessions from app passwords. @param passwordOf an account's app password, undefined when there is none */
-export function appPasswordSessions(passwordOf: (did: string) => string | undefined): SessionProvider {
-  return async (did, pdsUrl) => {
-    const password = passwordOf(did)
-    if (password === undefined) {
-      throw new SessionError(`There is no app password for ${did}.`, {
-        did,
-        hint: "Ask the account's owner for an app password and set FIREHOSE_REPLAY_APP_PASSWORD, or name a file with --app-password-file.",
-      })
-    }
-    const agent = new AtpAgent({ service: pdsUrl })
-    await attempt(did, () => agent.login({ identifier: did, password }))
-    return sessionOf(did, agent)
+export interface Stored {
+  /** CIDs that the host gave the records, in the order of the operations. Undefined: it did not say. */
+  cids?: string[]
+}
+
+export interface PutRecord {
+  collection: string
+  rkey: string
+  record: JsonObject
+  /** CID of the record that this one replaces; null: there must be none. Another one there is an InvalidSwap. */
+  swapRecord: string | null
+  /** CID of the commit this is to follow. @defaultValue any */
+  swapCommit?: string
+}
+
+/**
+ * A session that may write one account's repo. Lexicon validation is off: what is restored was there before.
+ *
+ * All calls throw SessionError when the session is dead or was not granted this, UnavailableError when the host did
+ * not answer, limits us (with `retryAtMs`) or left the outcome unknown, and PdsError when it refused for good.
+ */
+export interface Session {
+  readonly did: string
+  /**
+   * Asks the PDS, with one call that costs no points, whether the session is alive, is of this account and may write
+   * what is needed.
+   *
+   * @param needs checked where the session's scope is known. @defaultValue none
+   */
+  verify(needs?: Needs): Promise<void>
+  /**
+   * One atomic commit with these operations.
+   *
+   * @param swapCommit CID of the commit this is to follow; another one in between is a PdsError `InvalidSwap`
+   */
+  applyWrites(writes: WriteOp[], swapCommit?: string): Promise<Commit & Limited & Stored>
+  /** One record. No commit comes back when it is there already, exactly so. */
+  putRecord(put: PutRecord): Promise<Partial<Commit> & Limited & { cid: string }>
+  /** The host's CID, media type (by its own look at the bytes) and size. Kept for about an hour unless a record refers to it. */
+  uploadBlob(
+    bytes: Uint8Array,
+    mimeType: string,
+  ): Promise<Limited & { cid: string; mimeType: string; size: number }>
+}
+
+/** @throws SessionError when the provider has none for this account, UnavailableError when it cannot be reached */
+export async function openSession(did: string, provider: SessionProvider): Promise<Session> {
+  try {
+    return sessionOf(did, await provider(did))
+  } catch (error) {
+    throw openFailureOf({ did }, error)
   }
 }
 
-function sessionOf(did: string, agent: AtpAgent): Session {
+function sessionOf(did: string, fetch: AuthenticatedFetch): Session {
+  const { scope, renewHint } = fetch
+  const owner = { did, renewHint }
+  const { server, repo } = new Agent((path, init) => fetch(path, init)).com.atproto
+  const attempt = async <T>(call: () => Promise<T>): Promise<T> => {
+    try {
+      return await call()
+    } catch (error) {
+      throw failureOf(owner, error)
+    }
+  }
   return {
     did,
-    async verify() {
-      const { data } = await attempt(did, () => agent.com.atproto.server.getSession())
-      if (data.did === did && data.active !== false) return
-      throw new SessionError(
-        data.did === did
-          ? `The account ${did} is not active (${data.status ?? 'deactivated'}).`
-          : `The session is of ${data.did}, not of ${did}.`,
-        { did, hint: 'Log in as the account that is to be restored; it must be active.' },
-      )
+    async verify(needs = {}) {
+      const missing = scope === undefined ? [] : missingScopes(scope, needs)
+      if (missing.length > 0) throw deadSession(owner, `it was not granted ${missing.join(', ')}`)
+      const { data } = await attempt(() => server.getSession())
+      if (data.did !== did) throw deadSession(owner, `this one is of ${data.did}`)
+      if (data.active === false) throw deadSession(owner, `the account is ${data.status ?? 'not active'}`)
     },
     async applyWrites(writes, swapCommit) {
-      const { data } = await attempt(did, () =>
-        agent.com.atproto.repo.applyWrites({ repo: did, validate: false, writes, swapCommit }),
+      const swap = swapCommit === undefined ? {} : { swapCommit }
+      const { data, headers } = await attempt(() =>
+        repo.applyWrites({ repo: did, validate: false, writes, ...swap }),
       )
       if (data.commit === undefined) {
         throw new UnavailableError('The PDS took the writes but named no commit.', { did })
       }
-      return { commit: data.commit.cid, rev: data.commit.rev }
+      const cids = data.results?.flatMap((result) => ('cid' in result ? [String(result.cid)] : []))
+      return {
+        commit: data.commit.cid,
+        rev: data.commit.rev,
+        ...(cids?.length === writes.length ? { cids } : {}),
+        ...limitsIn(headers),
+      }
+    },
+    async putRecord(put) {
+      const { data, headers } = await attempt(() => repo.putRecord({ repo: did, validate: false, ...put }))
+      const commit = data.commit === undefined ? {} : { commit: data.commit.cid, rev: data.commit.rev }
+      return { cid: data.cid, ...commit, ...limitsIn(headers) }
+    },
+    async uploadBlob(bytes, mimeType) {
+      const { data, headers } = await attempt(() => repo.uploadBlob(bytes, { encoding: mimeType }))
+      const { ref, mimeType: seenAs, size } = data.blob
+      return { cid: ref.toString(), mimeType: seenAs, size, ...limitsIn(headers) }
     },
   }
 }
 
-async function attempt<T>(did: string, call: () => Promise<T>): Promise<T> {
-  try {
-    return await call()
-  } catch (error) {
-    throw errorOf(did, error)
-  }
-}
-
-/** XRPC errors that mean that nobody is logged in (any more), whatever the status. */
-const DEAD_SESSION = new Set([
-  'ExpiredToken',
-  'InvalidToken',
-  'AuthMissing',
-  'AuthenticationRequired',
-  'AccountDeactivated',
-  'AccountTakedown',
-])
-
-function errorOf(did: string, error: unknown): ReplayError {
-  if (!(error instanceof XRPCError)) {
-    return new UnavailableError(`The PDS of ${did} could not be asked.`, {
-      did,
-      hint: 'Check that it is running and reachable from here, then run the same command again.',
-      cause: error,
-    })
-  }
-  if (error.status === 401 || DEAD_SESSION.has(error.error)) {
-    return new SessionError(`The PDS does not accept the session of ${did}: ${error.message}`, {
-      did,
-      hint: "Nothing was written. Get a new app password from the account's owner and run the same command again.",
-      cause: error,
-    })
-  }
-  if (error.status === 429) {
-    const seconds = Number(error.headers?.['retry-after'])
-    return new UnavailableError(`The PDS limits writes for ${did}.`, {
-      did,
-      hint: 'Run the same command again later; it goes on where it stopped.',
-      ...(Number.isFinite(seconds) ? { retryAtMs: Date.now() + seconds * 1000 } : {}),
-      cause: error,
-    })
-  }
-  // 500 is how the reference PDS says "create of a key that exists": the outcome is unknown, the state is read again.
-  // Below 100 the response itself was lost.
-  if (error.status >= 500 || error.status < 100) {
-    return new UnavailableError(`The PDS of ${did} answered ${error.status} ${error.error}.`, {
-      did,
-      hint: 'Run the same command again; what is there already is not written twice.',
-      cause: error,
-    })
-  }
-  return new PdsError(`The PDS refused a write for ${did}: ${error.error}: ${error.message}`, {
-    did,
-    error: error.error,
-    cause: error,
-  })
+function limitsIn(headers: Record<string, string | undefined>): Limited {
+  const limits = rateLimitIn(headersOf({ headers }))
+  return limits === undefined ? {} : { limits }
 }

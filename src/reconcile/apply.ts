@@ -5,9 +5,9 @@ import { type Catalog, constantDefault } from '../database/catalog.ts'
 import type { Database } from '../database/client.ts'
 import type { ExactRow } from '../database/exact.ts'
 import { retrying } from '../database/retry.ts'
-import { DatabaseError } from '../errors.ts'
 import { type AppView, ROW_OUTCOMES, type RowOutcome } from '../events.ts'
 import type { CurrentRows } from './current.ts'
+import { halved } from './halved.ts'
 import type { PlannedRow, ReconcilePlan } from './plan.ts'
 
 /** What became of one row of the snapshot. */
@@ -39,13 +39,23 @@ export interface ApplyOptions {
 /** Rows in one transaction: well under the 8 seconds that a statement has through the API. */
 const ROWS_PER_BATCH = 500
 
+const FOREIGN_KEY_VIOLATION = '23503'
+
 const insertAnswer = z.object({
   rows: z.array(z.object({ id: z.string(), outcome: z.enum(ROW_OUTCOMES), detail: z.string().optional() })),
   observed: z.array(z.object({ table: z.string(), column: z.string() })),
 })
 const setAnswer = z.object({
-  rows: z.array(z.object({ id: z.string(), outcome: z.enum(['set', 'unchanged', 'kept', 'missing']) })),
+  rows: z.array(
+    z.object({
+      id: z.string(),
+      outcome: z.enum(['set', 'unchanged', 'kept', 'missing', 'blocked', 'failed']),
+      detail: z.string().optional(),
+    }),
+  ),
 })
+
+type SetRow = z.infer<typeof setAnswer>['rows'][number]
 
 /**
  * Does what a plan says. The database decides again for each row in the transaction that writes it. All rows are
@@ -62,7 +72,8 @@ export async function applyReconcile(options: ApplyOptions): Promise<ReconcileRe
     )
   }
   await run.sweep()
-  for (const { table, rows } of options.plan.tables) {
+  // Children first: as long as the roots have their new birth, a run cut short still knows that they were lost.
+  for (const { table, rows } of options.plan.tables.toReversed()) {
     await run.setColumns(
       table,
       rows.filter((row) => row.action === 'set'),
@@ -90,6 +101,20 @@ class ReconcileRun {
   }
 
   async insert(table: string, planned: readonly PlannedRow[]): Promise<void> {
+    const refersToItself = this.#options.catalog.foreignKeys.some(
+      (key) => key.child === table && key.parent === table,
+    )
+    let open = planned
+    for (;;) {
+      const blocked = await this.#insertOnce(table, open)
+      // In a table that refers to itself the row waited for may have come in a later batch.
+      if (!refersToItself || blocked.length === 0 || blocked.length === open.length) return
+      open = blocked
+    }
+  }
+
+  /** The rows that are blocked. */
+  async #insertOnce(table: string, planned: readonly PlannedRow[]): Promise<PlannedRow[]> {
     const source = this.#source(table)
     const known = new Set(this.#options.catalog.writableColumns(table))
     const columns = source.columns.map((column) => column.name).filter((column) => known.has(column))
@@ -114,6 +139,7 @@ class ReconcileRun {
         this.#observed.set(`${observed.table}.${observed.column}`, observed)
       this.#report(batch.length)
     }
+    return planned.filter(({ id }) => this.#outcomes.get(`${table} ${id}`)?.outcome === 'blocked')
   }
 
   /**
@@ -148,24 +174,11 @@ class ReconcileRun {
             when: pick(seen(id), columns),
           }
         })
-        const answer = setAnswer.parse(
-          await retrying(() =>
-            this.#options.database.call('firehose_replay_set_columns', {
-              table,
-              key: source.key,
-              columns,
-              rows,
-            }),
-          ),
-        )
+        const answer = await this.#setRows({ table, key: source.key, columns }, rows)
         const plannedById = new Map(batch.map((row) => [row.id, row]))
-        for (const { id, outcome } of answer.rows) {
-          const wanted = plannedById.get(id)?.outcome ?? 'kept'
-          const row: ReconciledRow =
-            outcome === 'set' || outcome === 'unchanged'
-              ? { id, outcome: wanted }
-              : { id, outcome: 'kept', reason: 'changed while it was to be set back' }
-          this.#outcomes.set(`${table} ${id}`, { ...this.#outcomes.get(`${table} ${id}`), ...row })
+        for (const set of answer) {
+          const row = rowThatWasSet(set, plannedById.get(set.id)?.outcome ?? 'kept')
+          this.#outcomes.set(`${table} ${row.id}`, { ...this.#outcomes.get(`${table} ${row.id}`), ...row })
         }
         this.#report(batch.length)
       }
@@ -198,28 +211,40 @@ class ReconcileRun {
     }
   }
 
-  /** Inserts, halving what the database refuses until the row that it refuses stands alone. */
   async #insertRows(
     shape: object,
     rows: readonly { id: string; row: ExactRow }[],
   ): Promise<z.infer<typeof insertAnswer>> {
-    try {
-      return insertAnswer.parse(
-        await retrying(() => this.#options.database.call('firehose_replay_restore', { ...shape, rows })),
-      )
-    } catch (error) {
-      if (!(error instanceof DatabaseError)) throw error
-      const [only] = rows
-      if (rows.length === 1 && only !== undefined) {
-        return { rows: [{ id: only.id, outcome: 'failed', detail: error.message }], observed: [] }
-      }
-      const middle = rows.length >> 1
-      const halves = [
-        await this.#insertRows(shape, rows.slice(0, middle)),
-        await this.#insertRows(shape, rows.slice(middle)),
-      ]
-      return { rows: halves.flatMap((half) => half.rows), observed: halves.flatMap((half) => half.observed) }
+    const answers = await halved(
+      rows,
+      async (some) =>
+        insertAnswer.parse(
+          await this.#options.database.call('firehose_replay_restore', { ...shape, rows: some }),
+        ),
+      ({ id }, { message }) => ({
+        rows: [{ id, outcome: 'failed' as const, detail: message }],
+        observed: [],
+      }),
+    )
+    return {
+      rows: answers.flatMap((answer) => answer.rows),
+      observed: answers.flatMap((answer) => answer.observed),
     }
+  }
+
+  /** A row that the set value names may have gone since the plan: that blocks it, like one that is inserted. */
+  async #setRows(shape: object, rows: readonly { id: string }[]): Promise<SetRow[]> {
+    const answers = await halved(
+      rows,
+      async (some) => {
+        const batch = { ...shape, rows: some }
+        return setAnswer.parse(await this.#options.database.call('firehose_replay_set_columns', batch)).rows
+      },
+      ({ id }, { code, message }): SetRow[] => [
+        { id, outcome: code === FOREIGN_KEY_VIOLATION ? 'blocked' : 'failed', detail: message },
+      ],
+    )
+    return answers.flat()
   }
 
   /** Rows that set the same columns, without those that triggers turned out to keep. */
@@ -272,6 +297,19 @@ function countableDefaults(catalog: Catalog, table: string): ExactRow {
     return constant == null ? [] : [[column.name, constant] as const]
   })
   return Object.fromEntries(defaults)
+}
+
+function rowThatWasSet({ id, outcome, detail }: SetRow, wanted: RowOutcome): ReconciledRow {
+  switch (outcome) {
+    case 'set':
+    case 'unchanged':
+      return { id, outcome: wanted }
+    case 'blocked':
+    case 'failed':
+      return { id, outcome, reason: detail ?? 'the database refused it' }
+    default:
+      return { id, outcome: 'kept', reason: 'changed while it was to be set back' }
+  }
 }
 
 function withoutAction({ id, outcome, reason }: PlannedRow): ReconciledRow {

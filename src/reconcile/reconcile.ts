@@ -45,7 +45,11 @@ export async function prepareReconcile(options: {
  *
  * @throws RestoreError otherwise: rows that a replay would give back must not be taken from the backup
  */
-export async function assertCaughtUp(database: Database, did: string): Promise<void> {
+export async function assertCaughtUp(
+  database: Database,
+  did: string,
+  options: { isOwnConsumer?: boolean } = {},
+): Promise<void> {
   const hint = `Run "firehose-replay replay --did ${did}" first, or give --without-catch-up if you mean it.`
   if ((await readReceipt(database, did)) === undefined) {
     throw new RestoreError(`No replay of ${did} has finished, so what comes from its repo is not known.`, {
@@ -53,6 +57,8 @@ export async function assertCaughtUp(database: Database, did: string): Promise<v
       hint,
     })
   }
+  // An operator's own consumer keeps no record state; the receipt of a replay through it is all there is.
+  if (options.isOwnConsumer) return
   const states = await readRecordStates(database, did)
   const behind = (await readMarks(database, did)).filter(({ uri }) => !isIndexed(states.get(uri)))
   if (behind.length === 0) return

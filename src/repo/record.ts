@@ -45,23 +45,34 @@ export function recordFromBytes(bytes: Uint8Array): LexMap {
   return record
 }
 
+/** As encodeRecord, or why this JSON cannot be written under this collection and key; see unencodableReason. */
+export function encodeFor(
+  json: JsonObject,
+  { collection, rkey }: { collection: string; rkey: string },
+): EncodedRecord | { reason: string } {
+  if (!isValidNsid(collection))
+    return { reason: `the collection ${JSON.stringify(collection)} is not an NSID` }
+  if (!isValidRecordKey(rkey)) return { reason: `the record key ${JSON.stringify(rkey)} is not valid` }
+  try {
+    const encoded = encodeRecord(json)
+    const reason = typeReason(json.$type, collection)
+    return reason === null ? encoded : { reason }
+  } catch (error) {
+    if (error instanceof VerificationError) return { reason: error.message }
+    throw error
+  }
+}
+
 /**
  * Why this JSON cannot be written under this collection and key, in words and with a JSON path; null when it can.
  * Whether the record fits its Lexicon is another question, and not asked here.
  */
 export function unencodableReason(
   json: JsonObject,
-  { collection, rkey }: { collection: string; rkey: string },
+  name: { collection: string; rkey: string },
 ): string | null {
-  if (!isValidNsid(collection)) return `the collection ${JSON.stringify(collection)} is not an NSID`
-  if (!isValidRecordKey(rkey)) return `the record key ${JSON.stringify(rkey)} is not valid`
-  try {
-    encodeRecord(json)
-  } catch (error) {
-    if (error instanceof VerificationError) return error.message
-    throw error
-  }
-  return typeReason(json.$type, collection)
+  const encoded = encodeFor(json, name)
+  return 'reason' in encoded ? encoded.reason : null
 }
 
 function typeReason(type: unknown, collection: string): string | null {

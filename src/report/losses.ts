@@ -15,7 +15,8 @@ const KINDS = ['missing', 'different', 'extra'] as const
 export function lossesOf({ tables, records, untouched }: Report): Loss[] {
   const losses: Loss[] = []
   for (const { uri, class: kind, reason } of records.items)
-    if (kind === 'different' || kind === 'missing') losses.push({ kind, where: 'record', id: uri, why: reason ?? '' })
+    if (kind === 'different' || kind === 'missing')
+      losses.push({ kind, where: 'record', id: uri, why: reason ?? '' })
   for (const { table, rows } of [...tables, ...untouched.tables]) {
     for (const row of rows) {
       if (row.class === 'equal' || row.class === 'explained') continue

@@ -1,5 +1,5 @@
 import type { Database } from '../database/client.ts'
-import type { AppView } from '../events.ts'
+import type { AppView, EventSink } from '../events.ts'
 import type { Logger } from '../logger.ts'
 import type { Identity } from '../network/identity.ts'
 import type { Xrpc } from '../network/xrpc.ts'
@@ -13,6 +13,8 @@ export interface RestoreContext {
   production: Database
   network: { identity: Identity; xrpc: Xrpc }
   logger: Logger
+  /** What takes a replay's events where that is not our Indexer: an operator's own consumer code. */
+  openSink?: () => EventSink
 }
 
 /** What a writer is asked to do: bring the account's repo to hold these records. */

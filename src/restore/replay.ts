@@ -10,6 +10,7 @@ export interface Replayed {
   receipt: CatchUpReceipt
   /** Records handed to the indexer. */
   records: number
+  /** A sink of the operator's own says no more than that it took them: all count as applied. */
   counts: OutcomeCounts
   unreadable: { uri: string; reason: string }[]
 }
@@ -31,10 +32,11 @@ export async function replayAccount(
 ): Promise<Replayed> {
   const { appview, production, logger } = context
   for (let round = 1; round <= MAX_ROUNDS; round++) {
-    const sink = new Indexer({ appview, database: production, logger })
+    const indexer = new Indexer({ appview, database: production, logger })
+    const ownSink = context.openSink?.()
     const { receipt, records, unreadable } = await replayRepo({
       did,
-      sink,
+      sink: ownSink ?? indexer,
       rankOf: ranksOf(context),
       logger,
       ...context.network,
@@ -42,7 +44,8 @@ export async function replayAccount(
     })
     await saveReceipt(production, receipt)
     if (options.atLeastRev === undefined || receipt.rev >= options.atLeastRev) {
-      return { receipt, records, counts: sink.counts, unreadable }
+      const counts = ownSink === undefined ? indexer.counts : { ...indexer.counts, applied: records }
+      return { receipt, records, counts, unreadable }
     }
   }
   throw new RestoreError(

@@ -6,7 +6,7 @@ import { type Catalog, readCatalog } from '../database/catalog.ts'
 import type { Database } from '../database/client.ts'
 import type { ConflictPolicy, WritePlan } from '../pds/plan.ts'
 import { fetchRepo } from '../pds/repo.ts'
-import type { SessionProvider } from '../pds/session.ts'
+import { openSession, type SessionProvider } from '../pds/session.ts'
 import { applyReconcile, type ReconcileResult } from '../reconcile/apply.ts'
 import type { ReconcilePlan } from '../reconcile/plan.ts'
 import { assertCaughtUp, prepareReconcile } from '../reconcile/reconcile.ts'
@@ -121,8 +121,8 @@ class RestoreRun {
   async assertWritable(): Promise<void> {
     const { did, sessionProvider } = this.#options
     if (sessionProvider === undefined) return
-    const { pdsUrl } = await this.#context.network.identity.refresh(did)
-    await (await sessionProvider(did, pdsUrl)).verify()
+    await this.#context.network.identity.refresh(did)
+    await (await openSession(did, sessionProvider)).verify()
   }
 
   async extract(catalog: Catalog): Promise<Snapshot> {
@@ -162,7 +162,9 @@ class RestoreRun {
     snapshot: Snapshot,
     catalog: Catalog,
   ): Promise<{ plan: ReconcilePlan; result: ReconcileResult }> {
-    await assertCaughtUp(this.#context.production, snapshot.did)
+    await assertCaughtUp(this.#context.production, snapshot.did, {
+      isOwnConsumer: this.#context.openSink !== undefined,
+    })
     const parts = { ...this.databases(catalog), snapshot }
     const { plan, current } = await prepareReconcile(parts)
     await this.#options.folder.save('reconcile-plan.json', plan)

@@ -5,6 +5,7 @@ import type { ExactRow } from '../database/exact.ts'
 import { removeMarks, setMarks } from '../database/marks.ts'
 import { canonicalInstant } from '../database/meaning.ts'
 import { type RecordState, readRecordStates } from '../database/record-state.ts'
+import { shouldRetry } from '../errors.ts'
 import type { JsonObject } from '../events.ts'
 import { type LostRecord, lostRecordOf, type RefusedRecord } from '../pds/lost-record.ts'
 import { type ConflictPolicy, planWrite, type WritePlan } from '../pds/plan.ts'
@@ -72,18 +73,24 @@ export async function executeWrite(
     return { success: refused.length === 0, recordsWritten: 0, batchCount: 0, notWritten: refused }
   const rankOf = ranksOf(context)
   const ordered = [...toWrite].sort((a, b) => (rankOf(a.collection) ?? 0) - (rankOf(b.collection) ?? 0))
-  const summary = await writer({
-    did,
-    run,
-    records: ordered.map(({ collection, rkey, record }) => ({ collection, rkey, record })),
-    onConflict,
-    ...(onProgress === undefined ? {} : { onProgress }),
-  })
-  await unmarkAbsent(context, did, toWrite)
-  return {
-    ...summary,
-    success: summary.success && refused.length === 0,
-    notWritten: [...refused, ...summary.notWritten],
+  try {
+    const summary = await writer({
+      did,
+      run,
+      records: ordered.map(({ collection, rkey, record }) => ({ collection, rkey, record })),
+      onConflict,
+      ...(onProgress === undefined ? {} : { onProgress }),
+    })
+    if (summary.recordsWritten < toWrite.length) await unmarkAbsent(context, did, toWrite)
+    return {
+      ...summary,
+      success: summary.success && refused.length === 0,
+      notWritten: [...refused, ...summary.notWritten],
+    }
+  } catch (error) {
+    // One that may pass leaves the marks: what was sent may still arrive.
+    if (!shouldRetry(error)) await unmarkAbsent(context, did, toWrite)
+    throw error
   }
 }
 

@@ -1,13 +1,16 @@
 /** An account with years behind it, on the embedded stack: an author, what they published, and who reads it. */
 
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type AuthorContent, authorContent } from './content.ts'
 import type { Account, Stack } from './index.ts'
+import type { Picture } from './scenario/images.ts'
 import { expectedRows } from './scenario/indexed.ts'
 import { inParallel } from './scenario/parallel.ts'
 import { registerPeople, writeBrokenRow } from './scenario/people.ts'
 import { readerContent } from './scenario/readers.ts'
 import type { WrittenRecord } from './scenario/record.ts'
-import { createAppPassword, writeRecords } from './scenario/repo.ts'
+import { createAppPassword, uploadPictures, writeRecords } from './scenario/repo.ts'
 import type { Author, Scenario } from './scenario/scenario.ts'
 
 export { tableCounts } from './scenario/counts.ts'
@@ -26,6 +29,10 @@ export interface ScenarioOptions {
   seed?: string
   /** First part of all handles and hosts: lower case, at most 8 letters, one per stack. @defaultValue 'maren' */
   name?: string
+  /** Publications and a share of the documents have pictures, uploaded by the author. @defaultValue false */
+  images?: boolean
+  /** Where the pictures are kept as well, in files named by CID: what an appview has in its cache. */
+  blobFolder?: string
   /** Told while accounts are made and records written. */
   onProgress?: (step: 'accounts' | 'records', done: number, total: number) => void
 }
@@ -45,10 +52,12 @@ export async function publish(stack: Stack, options: ScenarioOptions = {}): Prom
     readers: readerCount = 40,
     seed = 'lived-in',
     name = 'maren',
+    images = false,
+    blobFolder,
     onProgress,
   } = options
   const { author, readers } = await createAccounts(stack, name, readerCount, onProgress)
-  const content = authorContent({ did: author.did, name, documents, seed })
+  const content = authorContent({ did: author.did, name, documents, seed, images })
   const readerDids = readers.map(({ did }) => did)
   const { records: fromReaders, mentions } = readerContent(content, author.did, readerDids, seed)
   const records = [...authorRecords(content), ...fromReaders]
@@ -56,6 +65,8 @@ export async function publish(stack: Stack, options: ScenarioOptions = {}): Prom
   await registerPeople(stack.production, [author, ...readers])
   const broken = content.documents.filter(({ isBroken }) => isBroken)
   for (const record of broken) await writeBrokenRow(stack.production, record)
+  await uploadPictures(stack, author, content.pictures)
+  if (blobFolder !== undefined) await keepPictures(blobFolder, content.pictures)
   await writeAll(stack, author, readers, records, onProgress)
   return {
     name,
@@ -93,6 +104,11 @@ async function createAccounts(
   const author = { ...account, appPassword: await createAppPassword(stack, account, 'restore') }
   const handles = Array.from({ length: readerCount }, (_, index) => `${name}-reader-${index + 1}.test`)
   return { author, readers: await inParallel(handles, ACCOUNTS_AT_ONCE, create) }
+}
+
+async function keepPictures(folder: string, pictures: readonly Picture[]): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  for (const { cid, bytes } of pictures) await writeFile(join(folder, cid), bytes)
 }
 
 function authorRecords(content: AuthorContent): WrittenRecord[] {

@@ -3,6 +3,8 @@
 import type { JsonObject } from '../events.ts'
 import { cidOfRecord } from '../repo/record.ts'
 import { pageOf } from './scenario/blocks.ts'
+import { illustrated } from './scenario/illustrate.ts'
+import type { Picture } from './scenario/images.ts'
 import { sentence, tags, title } from './scenario/prose.ts'
 import { type Random, randomOf } from './scenario/random.ts'
 import { DAY_MS, isoOf, type WrittenRecord, writtenRecord } from './scenario/record.ts'
@@ -27,6 +29,8 @@ export interface AuthorContent {
   olderDocuments: WrittenRecord[]
   /** The author's posts on Bluesky that documents refer to. */
   posts: WrittenRecord[]
+  /** What the records refer to as blobs, each once: to be uploaded before them. */
+  pictures: readonly Picture[]
 }
 
 export interface AuthorOptions {
@@ -35,6 +39,8 @@ export interface AuthorOptions {
   name: string
   documents: number
   seed: string
+  /** Publications and a share of the documents have pictures. @defaultValue false */
+  images?: boolean
 }
 
 /** All posts are of the two years before this moment, which is a day or two before the incident. */
@@ -58,7 +64,8 @@ export function authorContent(options: AuthorOptions): AuthorContent {
   const olderDocuments = Array.from({ length: OLDER_DOCUMENTS }, (_, index) =>
     olderDocument(options, index, olderPublication.uri),
   )
-  return { publications, olderPublication, documents, olderDocuments, posts }
+  const content = { publications, olderPublication, documents, olderDocuments, posts }
+  return options.images ? illustrated(content, options.seed) : { ...content, pictures: [] }
 }
 
 function firstPublication({ did, name }: AuthorOptions): WrittenRecord {

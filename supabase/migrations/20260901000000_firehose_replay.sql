@@ -74,14 +74,15 @@ create table public.replay_receipts (
 
 -- The foreign keys of a table, as columns here and columns there, in matching order.
 create function public.firehose_replay_foreign_keys(child regclass)
-returns table (parent regclass, parent_name text, columns text[], parent_columns text[])
+returns table (parent regclass, parent_name text, columns text[], parent_columns text[], on_delete text)
 language sql stable security invoker set search_path = public, extensions, pg_temp as $$
   select c.confrelid::regclass,
          (select relname::text from pg_class where oid = c.confrelid),
          array(select a.attname::text from unnest(c.conkey) with ordinality k(n, i)
                join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.n order by k.i),
          array(select a.attname::text from unnest(c.confkey) with ordinality k(n, i)
-               join pg_attribute a on a.attrelid = c.confrelid and a.attnum = k.n order by k.i)
+               join pg_attribute a on a.attrelid = c.confrelid and a.attnum = k.n order by k.i),
+         c.confdeltype::text
   from pg_constraint c
   where c.contype = 'f' and c.conrelid = child
 $$;
@@ -142,6 +143,13 @@ language sql immutable security invoker set search_path = public, extensions, pg
   select format('jsonb_array_elements($1) e(item) cross join lateral jsonb_populate_record(null::%s, e.item->''row'') r', tbl)
 $$;
 
+-- Batches take turns. A row that parks while its missing parent is being inserted by another transaction would never
+-- be drained: neither sees the other. Held to the end of the transaction; the number is this project's alone.
+create function public.firehose_replay_take_turn() returns void
+language sql volatile security invoker set search_path = public, extensions, pg_temp as $$
+  select pg_advisory_xact_lock(7020260901)
+$$;
+
 ------------------------------------------------------------------------------------------------------ parking
 
 -- Parks one row of a derived table under its record, keeping its derived columns. An entry that is there already
@@ -149,7 +157,9 @@ $$;
 --
 -- spec: { table, of, key, columns, nullIfMissing?, contested?: { columns, winner }, onlyIfAbsent? }, where `of` is
 -- the column that holds the AT-URI of the record that the row is derived from.
-create function public.firehose_replay_park(spec jsonb, full_row jsonb, waits_on text) returns text
+create function public.firehose_replay_park(
+  spec jsonb, full_row jsonb, waits_on text, taken_by text default null
+) returns text
 language plpgsql security invoker set search_path = public, extensions, pg_temp as $$
 declare
   record_uri text := full_row->>(spec->>'of');
@@ -161,8 +171,10 @@ begin
           jsonb_build_object('spec', spec, 'row', (select jsonb_object_agg(c, full_row->c)
                                                    from jsonb_array_elements_text(spec->'columns') c)))
   on conflict (uri, target) do update
-    set waits_on = excluded.waits_on, mutation = excluded.mutation, parked_at = now()
-    where (p.waits_on, p.mutation) is distinct from (excluded.waits_on, excluded.mutation);
+    -- What waits although its row is there is fuller than the row: a cascade must not park less.
+    set waits_on = excluded.waits_on, parked_at = now(),
+        mutation = case when taken_by is null then excluded.mutation else p.mutation end
+    where taken_by is distinct from 'n' and (p.waits_on, p.mutation) is distinct from (excluded.waits_on, excluded.mutation);
   return record_uri || ' ' || row_name;
 end
 $$;
@@ -170,20 +182,24 @@ $$;
 -- Parks the rows that a cascade is about to take although their own records still stand: a subscription when its
 -- publication goes, a link when either end goes. They come back with the parent, whoever brings it. `doomed` are the
 -- rows about to be deleted from `parent`; records named in `going` are being deleted themselves.
-create function public.firehose_replay_park_cascade(derives jsonb, parent text, doomed jsonb, going text[]) returns void
+create function public.firehose_replay_park_cascade(
+  derives jsonb, parent text, doomed jsonb, going text[], depth int default 0
+) returns void
 language plpgsql security invoker set search_path = public, extensions, pg_temp as $$
 declare
   spec jsonb;
   fk record;
   children jsonb;
 begin
-  if jsonb_array_length(doomed) = 0 then
+  -- Rows may refer to one another in a circle; no appview nests deeper than this.
+  if jsonb_array_length(doomed) = 0 or depth > 16 then
     return;
   end if;
   for spec in select value from jsonb_array_elements(derives) loop
     for fk in
       select * from firehose_replay_foreign_keys(format('public.%I', spec->>'table')::regclass) f
       where f.parent = format('public.%I', firehose_replay_park_cascade.parent)::regclass
+        and (f.on_delete = 'c' or f.on_delete = 'n' and f.columns <@ array(select jsonb_array_elements_text(spec->'columns')))
     loop
       execute format(
         'select coalesce(jsonb_agg(to_jsonb(t)), ''[]'') from public.%I t
@@ -191,7 +207,7 @@ begin
         spec->>'table', fk.parent, firehose_replay_equal_sql('t', fk.columns, 'd', fk.parent_columns)
       ) into children using doomed;
 
-      perform firehose_replay_park(spec, c.child, firehose_replay_waits_on(fk.parent_name, w.parent_key))
+      perform firehose_replay_park(spec, c.child, firehose_replay_waits_on(fk.parent_name, w.parent_key), fk.on_delete)
       from jsonb_array_elements(children) c(child)
       cross join lateral (
         select jsonb_object_agg(fk.parent_columns[i], c.child->fk.columns[i]) as parent_key
@@ -200,7 +216,9 @@ begin
       where c.child->>(spec->>'of') <> all(going)
         and not exists (select 1 from record_state s where s.uri = c.child->>(spec->>'of') and s.deleted);
 
-      perform firehose_replay_park_cascade(derives, spec->>'table', children, going);
+      if fk.on_delete = 'c' then
+        perform firehose_replay_park_cascade(derives, spec->>'table', children, going, depth + 1);
+      end if;
     end loop;
   end loop;
 end
@@ -249,7 +267,9 @@ end
 $$;
 
 -- Rows whose parent is missing are parked, or left without naming it where the spec says so. Returns the others.
-create function public.firehose_replay_park_orphans(spec jsonb, inout rows jsonb, out parked text[])
+create function public.firehose_replay_park_orphans(
+  spec jsonb, inout rows jsonb, derives jsonb, going text[], out parked text[]
+)
 language plpgsql security invoker set search_path = public, extensions, pg_temp as $$
 declare
   tbl      text := format('public.%I', spec->>'table');
@@ -258,7 +278,7 @@ declare
   fk       record;
 begin
   parked := '{}';
-  for fk in select * from firehose_replay_foreign_keys(tbl::regclass) f where f.columns <@ cols loop
+  for fk in select * from firehose_replay_foreign_keys(tbl::regclass) f where f.columns <@ cols order by f.columns <@ optional loop
     execute format(
       'select jsonb_agg(e.item || jsonb_build_object(''waits'',
          case when %1$s and not exists (select 1 from %2$s p where %3$s) then firehose_replay_waits_on(%4$L, %5$s) end))
@@ -270,11 +290,18 @@ begin
     ) into rows using rows;
 
     if fk.columns <@ optional then
+      -- Written without, and again with it once the row is there.
+      parked := parked || array(select firehose_replay_park(spec, e->'row', e->>'waits')
+                                from jsonb_array_elements(coalesce(rows, '[]')) e where e->>'waits' is not null);
       rows := (select jsonb_agg(case when e->>'waits' is null then e else jsonb_set(e, '{row}',
         e->'row' || (select jsonb_object_agg(c, null) from unnest(fk.columns) c)) end) from jsonb_array_elements(rows) e);
     else
       parked := parked || array(select firehose_replay_park(spec, e->'row', e->>'waits')
                                 from jsonb_array_elements(rows) e where e->>'waits' is not null);
+      -- The record may have a row from before it named this parent.
+      perform firehose_replay_delete(spec, w.waiting, derives, going)
+      from (select jsonb_agg(e) as waiting from jsonb_array_elements(rows) e where e->>'waits' is not null) w
+      where w.waiting is not null;
       rows := (select jsonb_agg(e) from jsonb_array_elements(rows) e where e->>'waits' is null);
     end if;
     rows := coalesce(rows, '[]');
@@ -391,7 +418,7 @@ begin
              from jsonb_array_elements(step->'sets') s cross join lateral jsonb_array_elements(s->'rows') r);
   end if;
   if jsonb_array_length(rows) > 0 and step->>'kind' <> 'ensure' then
-    select * into rows, parked from firehose_replay_park_orphans(spec, rows);
+    select * into rows, parked from firehose_replay_park_orphans(spec, rows, derives, going);
   end if;
   if jsonb_array_length(rows) > 0 and spec->'contested' is not null then
     select * into rows, waiting from firehose_replay_settle(spec, rows);
@@ -451,6 +478,7 @@ declare
   found   text[];
   touched text[] := '{}';
 begin
+  perform firehose_replay_take_turn();
   for tbl in select jsonb_array_elements_text(batch::jsonb->'tables') loop
     for parent in select * from firehose_replay_referenced(format('public.%I', tbl)::regclass) loop
       execute format(
@@ -480,7 +508,7 @@ language plpgsql security invoker set search_path = public, extensions, pg_temp 
 declare
   b       jsonb := batch::jsonb;
   derives jsonb := b->'derives';
-  going   text[] := array(select r->>'uri' from jsonb_array_elements(b->'records') r where (r->>'deleted')::boolean);
+  going   text[];
   moved   text[];
   stale   text[];
   changed text[] := '{}';
@@ -489,6 +517,8 @@ declare
   step    jsonb;
   result  record;
 begin
+  perform firehose_replay_take_turn();
+
   -- Each record decides for itself: what is older than what the index knows is stale, wherever it came from. The
   -- rows are locked in key order, also where nothing changes, so that two batches about one record take turns.
   with decided as (
@@ -506,6 +536,9 @@ begin
   select coalesce(array_agg(uri), '{}') into moved from decided;
   stale := array(select r.uri from jsonb_to_recordset(b->'records') r(uri text, rev text)
                  join record_state s using (uri) where s.rev > r.rev collate "C");
+  -- A stale delete takes no row of its own, so what a cascade takes of its record must wait like any other.
+  going := array(select r->>'uri' from jsonb_array_elements(b->'records') r
+                 where (r->>'deleted')::boolean and r->>'uri' <> all(stale));
 
   for step in select value from jsonb_array_elements(b->'steps') loop
     if cardinality(stale) > 0 then
@@ -585,6 +618,8 @@ declare
   fk       record;
   uk       record;
 begin
+  perform firehose_replay_take_turn();
+
   -- Present already.
   execute format(
     'select coalesce(jsonb_agg(jsonb_build_object(''id'', s.row_id, ''outcome'',

@@ -125,6 +125,15 @@ export function librariesAwayFromHome(
   })
 }
 
+/** `createRequire` would import unseen by these rules. The stack reaches into packages that it embeds. */
+export function hiddenImports(files: readonly SourceFile[]): string[] {
+  return eachImport(files, (file, { library, line }) =>
+    library === 'node:module' && layerOf(file.folder) !== STACK_LAYER
+      ? `${file.path}:${line}: imports node:module`
+      : undefined,
+  )
+}
+
 /** Declared for the tool, imported nowhere in it: users would install it for nothing. */
 export function unusedLibraries(files: readonly SourceFile[], { runtime }: Dependencies): string[] {
   const used = new Set(

@@ -12,7 +12,8 @@ import { createIdentity } from '../../src/network/identity.ts'
 import { createXrpc } from '../../src/network/xrpc.ts'
 import { type LostRecord, lostRecordOf, type RefusedRecord } from '../../src/pds/lost-record.ts'
 import { fetchRepo } from '../../src/pds/repo.ts'
-import { appPasswordSessions, type Session } from '../../src/pds/session.ts'
+import { openSession, type Session } from '../../src/pds/session.ts'
+import { appPasswordSessions } from '../../src/pds/sessions/app-password.ts'
 import type { VerifiedRepo } from '../../src/repo/verified-repo.ts'
 import { type CompareOptions, compareAccount } from '../../src/report/compare.ts'
 import { exitCodeOf, type Report, reportSchema } from '../../src/report/report.ts'
@@ -64,7 +65,11 @@ afterAll(() => stack?.[Symbol.asyncDispose]())
 beforeEach(() => resetTables())
 
 async function session(): Promise<Session> {
-  return appPasswordSessions(() => account.password)(account.did, account.pdsUrl)
+  const fetch = createFetch({ allowLocalhost: true })
+  return openSession(
+    account.did,
+    appPasswordSessions(() => account.password, { ...network, fetch }),
+  )
 }
 const head = async () => (await network.xrpc.getLatestCommit(account.pdsUrl, account.did)).cid
 const replay = () =>

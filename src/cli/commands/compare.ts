@@ -1,14 +1,15 @@
 import type { Command } from 'commander'
+import type { Snapshot } from '../../backup/snapshot.ts'
 import { readSnapshot } from '../../backup/snapshot-file.ts'
+import type { Catalog } from '../../database/catalog.ts'
 import { compareAccount } from '../../report/compare.ts'
-import { exitCodeOf } from '../../report/report.ts'
-import { renderReport } from '../../report/terminal.ts'
+import { exitCodeOf, type Report } from '../../report/report.ts'
 import { keptRecords } from '../../restore/restore.ts'
 import { prepareWrite } from '../../restore/write.ts'
 import type { DefineCommand } from '../command.ts'
-import { openCatalog, openContext } from '../context.ts'
-import { jsonOption, snapshotOption } from '../options.ts'
-import { printJson, terminalWidth, wantsColor } from '../output.ts'
+import { type CliContext, openCatalog, openContext } from '../context.ts'
+import { examples, jsonOption, snapshotOption } from '../options.ts'
+import { printReport } from '../output.ts'
 
 export const compareCommand: DefineCommand = (program: Command, done) => {
   program
@@ -16,30 +17,22 @@ export const compareCommand: DefineCommand = (program: Command, done) => {
     .description("Hold the tables and the repo against the snapshot; the exit code is the verdict's.")
     .addOption(snapshotOption())
     .addOption(jsonOption())
+    .addHelpText('after', examples('compare', 'compare --snapshot FILE --json > report.json'))
     .action(async (options: { snapshot: string; json?: true }) => {
       const snapshot = await readSnapshot(options.snapshot)
-      const context = await openContext({ ...options })
-      const catalog = await openCatalog(context)
-      const { appview, production } = context
-      const { records, repo, plan } = await prepareWrite(context, {
-        snapshot,
-        catalog,
-        onConflict: 'overwrite',
-      })
-      const report = await compareAccount({
-        snapshot,
-        catalog,
-        appview,
-        production,
-        repo,
-        records,
-        kept: keptRecords(plan),
-      })
-      if (options.json) printJson(report)
-      else
-        process.stdout.write(
-          `${renderReport(report, { color: wantsColor(process.stdout), width: terminalWidth() })}\n`,
-        )
+      const context = await openContext(options)
+      const report = await compareSnapshot(context, await openCatalog(context), snapshot)
+      printReport(report, options.json === true)
       done(exitCodeOf(report.verdict))
     })
+}
+
+export async function compareSnapshot(
+  context: CliContext,
+  catalog: Catalog,
+  snapshot: Snapshot,
+): Promise<Report> {
+  const { appview, production } = context
+  const { records, repo, plan } = await prepareWrite(context, { snapshot, catalog, onConflict: 'overwrite' })
+  return compareAccount({ snapshot, catalog, appview, production, repo, records, kept: keptRecords(plan) })
 }

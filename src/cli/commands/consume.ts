@@ -8,13 +8,15 @@ import { replayAccount } from '../../restore/replay.ts'
 import { ranksOf } from '../../restore/write.ts'
 import type { DefineCommand } from '../command.ts'
 import { openCatalog, openContext } from '../context.ts'
+import { examples } from '../options.ts'
 import { say } from '../output.ts'
 
 export const consumeCommand: DefineCommand = (program: Command, done) => {
   program
     .command('consume')
     .description('Index the live firehose; the cursor is kept in the database. Ends on SIGINT or SIGTERM.')
-    .action(async (options: Record<string, unknown>) => {
+    .addHelpText('after', examples('consume', 'consume --relay wss://relay.example'))
+    .action(async (options: object) => {
       const context = await openContext(options)
       await openCatalog(context)
       const { production, appview, logger, config, network } = context
@@ -26,7 +28,7 @@ export const consumeCommand: DefineCommand = (program: Command, done) => {
       const rankOf = ranksOf(context)
       await consumeFirehose({
         service,
-        sink: new Indexer({ appview, database: production, logger }),
+        sink: context.openSink?.() ?? new Indexer({ appview, database: production, logger }),
         identity: network.identity,
         isWanted: (collection) => rankOf(collection) !== undefined,
         cursor,
@@ -45,7 +47,8 @@ export const consumeCommand: DefineCommand = (program: Command, done) => {
         signal: stop.signal,
         logger,
       })
-      say('Stopped; the cursor is saved.')
+      const saved = await readCursor(production, service)
+      say(saved === undefined ? 'Stopped before anything came.' : `Stopped; the cursor is saved at ${saved}.`)
       done(EXIT.complete)
     })
 }

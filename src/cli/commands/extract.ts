@@ -2,9 +2,10 @@ import type { Command } from 'commander'
 import { extract } from '../../backup/extract.ts'
 import { writeSnapshot } from '../../backup/snapshot-file.ts'
 import { EXIT } from '../../errors.ts'
+import { collectBlobsOf, sayCollectedBlobs } from '../blobs.ts'
 import type { DefineCommand } from '../command.ts'
 import { openBackup, openCatalog, openContext } from '../context.ts'
-import { DEFAULT_SNAPSHOT, didOption, jsonOption } from '../options.ts'
+import { DEFAULT_SNAPSHOT, didOption, examples, jsonOption } from '../options.ts'
 import { printJson, say } from '../output.ts'
 
 export const extractCommand: DefineCommand = (program: Command, done) => {
@@ -13,27 +14,40 @@ export const extractCommand: DefineCommand = (program: Command, done) => {
     .description('Read everything the backup knows of an account into a snapshot file.')
     .addOption(didOption())
     .option('--out <file>', 'where to write the snapshot', DEFAULT_SNAPSHOT)
+    .option(
+      '--blobs <folder>',
+      'also keep there what can still be had of the blobs that its records refer to',
+    )
     .addOption(jsonOption())
-    .action(async (options: { did: string; out: string; json?: true }) => {
+    .addHelpText(
+      'after',
+      examples(
+        'extract --did did:plc:...',
+        'extract --did did:plc:... --out FILE',
+        'extract --did did:plc:... --blobs FOLDER',
+      ),
+    )
+    .action(async (options: { did: string; out: string; blobs?: string; json?: true }) => {
       const context = await openContext(options)
       const catalog = await openCatalog(context)
-      const backup = await openBackup(context, catalog)
-      const snapshot = await extract({
-        database: backup,
-        catalog,
-        appview: context.appview,
-        did: options.did,
-      })
+      const database = await openBackup(context, catalog)
+      const { appview } = context
+      const snapshot = await extract({ database, catalog, appview, did: options.did })
       await writeSnapshot(options.out, snapshot)
       const counts = Object.fromEntries(snapshot.tables.map(({ table, rows }) => [table, rows.length]))
-      if (options.json) printJson({ did: options.did, snapshot: options.out, tables: counts })
+      const { blobs: folder } = options
+      const blobs =
+        folder && (await collectBlobsOf(context, snapshot, { folder, isQuiet: options.json === true }))
+      if (options.json)
+        printJson({ did: options.did, snapshot: options.out, tables: counts, ...(blobs && { blobs }) })
       else {
         for (const [table, count] of Object.entries(counts)) say(`${table.padEnd(34)} ${count}`)
-        say(`Snapshot of ${options.did} from ${backup.name}: ${options.out}`)
+        say(`Snapshot of ${options.did} from ${database.name}: ${options.out}`)
         say(
           'It holds editor addresses and personal data: keep it private, delete it when the incident is closed.',
         )
+        if (folder && blobs) sayCollectedBlobs(blobs, folder)
       }
-      done(EXIT.complete)
+      done(blobs && blobs.lacking.length > 0 ? EXIT.incomplete : EXIT.complete)
     })
 }

@@ -3,10 +3,11 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { EXIT } from '../../errors.ts'
 import { createInngest, createWriteRecords, serveFunctions } from '../../inngest/index.ts'
 import type { DefineCommand } from '../command.ts'
-import { openNetwork, sessionsOf } from '../context.ts'
-import { passwordFileOption } from '../options.ts'
+import { openNetwork } from '../context.ts'
+import { inngestOptions } from '../engine.ts'
+import { examples, passwordFileOption } from '../options.ts'
 import { say } from '../output.ts'
-import { inngestOptions } from '../writer.ts'
+import { sessionsOf } from '../sessions.ts'
 
 interface ServeCommandOptions {
   port: number
@@ -21,10 +22,11 @@ export const serveCommand: DefineCommand = (program: Command, done) => {
     .option('--port <port>', 'port to listen on', parsePort, 3939)
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .addOption(passwordFileOption())
+    .addHelpText('after', examples('serve --port 3939 --app-password-file FILE'))
     .action(async (options: ServeCommandOptions) => {
-      const { config, network, logger } = await openNetwork({ ...options })
+      const { config, network, logger } = await openNetwork(options)
       const inngest = createInngest({ ...inngestOptions(config), logger })
-      const sessionProvider = sessionsOf(config, options.appPasswordFile)
+      const sessionProvider = sessionsOf({ config, network }, options.appPasswordFile)
       const functions = [createWriteRecords({ inngest, sessionProvider, network, logger })]
       const served = await serveFunctions({ inngest, functions, port: options.port, host: options.host })
       say(`Serving ${served.url}; register this address with Inngest.`)

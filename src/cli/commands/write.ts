@@ -2,19 +2,23 @@ import type { Command } from 'commander'
 import { readSnapshot } from '../../backup/snapshot-file.ts'
 import { EXIT } from '../../errors.ts'
 import type { ConflictPolicy, WritePlan } from '../../pds/plan.ts'
-import { executeWrite, prepareWrite } from '../../restore/write.ts'
+import type { WriteSummary } from '../../restore/context.ts'
+import { executeWrite, type PreparedWrite, prepareWrite } from '../../restore/write.ts'
 import type { DefineCommand } from '../command.ts'
-import { openCatalog, openContext } from '../context.ts'
+import { type CliContext, openCatalog, openContext } from '../context.ts'
+import { assertEngineReady, type Engine, writerOf } from '../engine.ts'
+import { interruptible } from '../interrupt.ts'
 import {
   conflictOption,
   dryRunOption,
   engineOption,
+  examples,
   jsonOption,
   passwordFileOption,
   snapshotOption,
 } from '../options.ts'
 import { printJson, say, startProgress } from '../output.ts'
-import { writerOf } from '../writer.ts'
+import { sessionsOf } from '../sessions.ts'
 
 interface WriteCommandOptions {
   snapshot: string
@@ -35,35 +39,50 @@ export const writeCommand: DefineCommand = (program: Command, done) => {
     .addOption(passwordFileOption())
     .addOption(dryRunOption())
     .addOption(jsonOption())
+    .addHelpText('after', examples('write --dry-run', 'write', 'write --engine local'))
     .action(async (options: WriteCommandOptions) => {
       const snapshot = await readSnapshot(options.snapshot)
-      const context = await openContext({ ...options })
+      const context = await openContext(options)
+      const { onConflict, engine } = options
+      const sessionProvider = sessionsOf(context, options.appPasswordFile)
       const catalog = await openCatalog(context)
-      const { onConflict } = options
       const prepared = await prepareWrite(context, { snapshot, catalog, onConflict })
-      if (!options.json) sayWritePlan(prepared.plan)
+      sayWritePlan(prepared.plan)
       if (options.dryRun) {
         if (options.json) printJson(prepared.plan)
         return done(EXIT.complete)
       }
-      const progress = startProgress('write', options.json)
-      try {
-        const summary = await executeWrite(context, writerOf(context, options), prepared, {
-          run: `write_${snapshot.did}_${snapshot.meta.extractedAt}`,
-          onConflict,
-          onProgress: progress.update,
-        })
-        progress.stop()
-        if (options.json) printJson({ plan: prepared.plan, ...summary })
-        else {
-          for (const { uri, reason } of summary.notWritten) say(`not written: ${uri}: ${reason}`)
-          say(`${summary.recordsWritten} records written in ${summary.batchCount} batches.`)
-        }
-        done(summary.success ? EXIT.complete : EXIT.incomplete)
-      } finally {
-        progress.stop()
-      }
+      const run = `write_${snapshot.did}_${snapshot.meta.extractedAt}`
+      const summary = await interruptible((signal) =>
+        write(context, prepared, { engine, sessionProvider, signal }, { run, ...options }),
+      )
+      if (options.json) printJson({ plan: prepared.plan, ...summary })
+      else saySummary(summary)
+      done(summary.success ? EXIT.complete : EXIT.incomplete)
     })
+}
+
+async function write(
+  context: CliContext,
+  prepared: PreparedWrite,
+  engine: Engine,
+  { run, onConflict, json }: Pick<WriteCommandOptions, 'onConflict' | 'json'> & { run: string },
+): Promise<WriteSummary> {
+  const { create, overwrite } = prepared.plan.counts
+  if (create + overwrite > 0) await assertEngineReady(context, prepared.plan.did, engine)
+  engine.signal.throwIfAborted()
+  const progress = startProgress('write', json)
+  try {
+    const onProgress = progress.update
+    return await executeWrite(context, writerOf(context, engine), prepared, { run, onConflict, onProgress })
+  } finally {
+    progress.stop()
+  }
+}
+
+function saySummary({ recordsWritten, batchCount, notWritten }: WriteSummary): void {
+  for (const { uri, reason } of notWritten) say(`not written: ${uri}: ${reason}`)
+  say(`${recordsWritten} records written in ${batchCount} batches.`)
 }
 
 /** The plan in a few lines, what needs attention by name. */

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { PdsError } from '../../errors.ts'
 import { packBatches } from '../../pds/batches.ts'
 import type { Account, Stack } from '../index.ts'
+import type { Picture } from './images.ts'
 import type { WrittenRecord } from './record.ts'
 
 export interface StoredRecord {
@@ -27,6 +28,17 @@ export async function writeRecords(
     sized({ $type: 'com.atproto.repo.applyWrites#create', collection, rkey, value }),
   )
   await applyWrites(stack, account, writes, onBatch)
+}
+
+/** To be followed by the records that refer to them: until then they are temporary. */
+export async function uploadPictures(
+  stack: Stack,
+  account: Account,
+  pictures: readonly Picture[],
+): Promise<void> {
+  for (const { bytes, mimeType } of pictures) {
+    await send(stack, account, 'com.atproto.repo.uploadBlob', { body: bytes, contentType: mimeType })
+  }
 }
 
 export async function deleteStored(
@@ -89,14 +101,24 @@ async function applyWrites(
   }
 }
 
-async function call(stack: Stack, account: Account, method: string, body?: object): Promise<unknown> {
+function call(stack: Stack, account: Account, method: string, body?: object): Promise<unknown> {
+  return send(stack, account, method, body && { body: JSON.stringify(body), contentType: 'application/json' })
+}
+
+/** A query without content, a procedure with it. */
+async function send(
+  stack: Stack,
+  account: Account,
+  method: string,
+  content?: { body: string | Uint8Array; contentType: string },
+): Promise<unknown> {
   const response = await fetch(`${account.pdsUrl}/xrpc/${method}`, {
     headers: {
       authorization: `Bearer ${account.accessJwt}`,
       'x-ratelimit-bypass': stack.pds.rateLimitBypassKey,
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...(content && { 'content-type': content.contentType }),
     },
-    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+    ...(content && { method: 'POST', body: content.body }),
   })
   const text = await response.text()
   if (response.ok) return text === '' ? undefined : JSON.parse(text)

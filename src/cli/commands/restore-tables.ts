@@ -1,0 +1,58 @@
+import type { Command } from 'commander'
+import { readSnapshot } from '../../backup/snapshot-file.ts'
+import { RestoreError } from '../../errors.ts'
+import { assertCaughtUp } from '../../reconcile/reconcile.ts'
+import { exitCodeOf } from '../../report/report.ts'
+import { prepareWrite } from '../../restore/write.ts'
+import type { DefineCommand } from '../command.ts'
+import { openCatalog, openContext } from '../context.ts'
+import { catchUpOption, jsonOption, snapshotOption } from '../options.ts'
+import { printReport } from '../output.ts'
+import { compareSnapshot } from './compare.ts'
+import { reconcileWithProgress, sayReconcileResult } from './reconcile.ts'
+import { replayWithProgress, sayReplayed } from './replay.ts'
+
+/**
+ * The restoration plan's step for the database, of which `restore` is the whole: replay, reconcile, compare. The
+ * records come first: a row whose record does not exist is a row that the next replay takes away again.
+ */
+export const restoreTablesCommand: DefineCommand = (program: Command, done) => {
+  program
+    .command('restore-tables')
+    .description('Bring the tables back once the records are: replay, reconcile, compare.')
+    .addOption(snapshotOption())
+    .addOption(catchUpOption())
+    .addOption(jsonOption())
+    .action(async (options: { snapshot: string; withoutCatchUp?: true; json?: true }) => {
+      const snapshot = await readSnapshot(options.snapshot)
+      const context = await openContext(options)
+      const step = { catalog: await openCatalog(context), snapshot }
+      if (!options.withoutCatchUp) {
+        refuseUnwritten(await prepareWrite(context, { ...step, onConflict: 'overwrite' }))
+      }
+      const isQuiet = options.json === true
+      const replayed = await replayWithProgress(context, snapshot.did, isQuiet)
+      if (!isQuiet) sayReplayed(replayed)
+      if (!options.withoutCatchUp)
+        await assertCaughtUp(context.production, snapshot.did, {
+          isOwnConsumer: context.openSink !== undefined,
+        })
+      const reconciled = await reconcileWithProgress(context, step, undefined, isQuiet)
+      if (!isQuiet) sayReconcileResult(reconciled)
+      const report = await compareSnapshot(context, step.catalog, snapshot)
+      printReport(report, isQuiet)
+      done(exitCodeOf(report.verdict))
+    })
+}
+
+function refuseUnwritten({ plan }: Awaited<ReturnType<typeof prepareWrite>>): void {
+  const lost = plan.records.filter(({ action }) => action === 'create')
+  if (lost.length === 0) return
+  throw new RestoreError(
+    `${lost.length} records of the snapshot are not in the repo of ${plan.did}, ${lost[0]?.uri} among them.`,
+    {
+      did: plan.did,
+      hint: 'Write them first ("firehose-replay write", or scripts/trigger-pds-restore.ts), or give --without-catch-up if you mean it.',
+    },
+  )
+}
