@@ -123,7 +123,7 @@ async function handleSync(frame: SyncFrame, options: LiveOptions): Promise<void>
     )
     if (commit.data.toString() === EMPTY_TREE) return
   } catch (error) {
-    if (shouldRetry(error)) throw error
+    if (stopsUs(error, frame.did)) throw error
     reason = messageOf(error)
   }
   return repoIsBroken(frame, reason, options)
@@ -139,10 +139,18 @@ async function handleCommit(frame: CommitFrame, options: LiveOptions): Promise<v
     )
     events = verified.map((op) => eventOf(frame, op))
   } catch (error) {
-    if (shouldRetry(error)) throw error
+    if (stopsUs(error, frame.repo)) throw error
     return repoIsBroken(frame, messageOf(error), options)
   }
   for (const event of events) await options.sink.handle(event)
+}
+
+/**
+ * Where the PLC directory is away nothing can be verified: better to stop before this frame and meet it again. A
+ * did:web host is its owner's own: nobody's absence may stop everybody's ingestion.
+ */
+function stopsUs(error: unknown, did: string): boolean {
+  return shouldRetry(error) && !did.startsWith('did:web:')
 }
 
 function repoIsBroken(

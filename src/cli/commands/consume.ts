@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { readCursor, saveCursor } from '../../database/cursors.ts'
-import { EXIT, messageOf, shouldRetry } from '../../errors.ts'
+import { EXIT, messageOf } from '../../errors.ts'
 import { consumeFirehose } from '../../firehose/live.ts'
 import { writeBrokenRepo } from '../../indexer/dead-letters.ts'
 import { Indexer } from '../../indexer/indexer.ts'
@@ -37,10 +37,9 @@ export const consumeCommand: DefineCommand = (program: Command, done) => {
           try {
             await replayAccount(context, broken.did)
           } catch (error) {
-            // A host that is away now: stop before this frame, so that it is met again. A repo that cannot be
-            // verified would stop us for ever: it is kept as a dead letter until it is mended.
-            if (shouldRetry(error)) throw error
-            logger.error({ ...broken, error: messageOf(error) }, 'repo left out: it cannot be verified')
+            // Whether its host is away or its repo is broken is in its owner's hands, and must not stop everybody's
+            // ingestion: it is kept as a dead letter. A database that is away cannot keep it, and that does stop us.
+            logger.error({ ...broken, error: messageOf(error) }, 'repo left out until it is replayed')
             await writeBrokenRepo(production, { ...broken, reason: messageOf(error) })
           }
         },
