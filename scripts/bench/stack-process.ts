@@ -8,12 +8,18 @@ export interface RemoteStack {
   plcUrl: string
   production: { url: string; serviceKey: string; databaseUrl: string }
   createAccount(handle: string): Promise<Account>
+  /** Lets the servers finish and tidy up what came before, so that nobody pays for another's garbage. */
+  settle(): Promise<void>
 }
 
 /** Asked of the process, and answered in the same order. */
-export type StackRequest = { kind: 'start'; options: StackOptions } | { kind: 'account'; handle: string }
+export type StackRequest =
+  | { kind: 'start'; options: StackOptions }
+  | { kind: 'account'; handle: string }
+  | { kind: 'settle' }
 export type StackAnswer =
-  | { kind: 'started'; stack: Omit<RemoteStack, 'createAccount'> }
+  | { kind: 'started'; stack: Omit<RemoteStack, 'createAccount' | 'settle'> }
+  | { kind: 'settled' }
   | { kind: 'account'; account: Account }
   | { kind: 'failed'; message: string }
 
@@ -30,6 +36,9 @@ export async function startStackProcess(options: StackOptions = {}): Promise<Rem
       const answer = await ask(child, { kind: 'account', handle })
       if (answer.kind !== 'account') throw new Error('The stack made no account.')
       return answer.account
+    },
+    async settle() {
+      await ask(child, { kind: 'settle' })
     },
     async [Symbol.asyncDispose]() {
       if (child.exitCode !== null) return

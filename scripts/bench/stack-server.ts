@@ -2,6 +2,7 @@
 
 import { messageOf } from '../../src/errors.ts'
 import { type Stack, startStack } from '../../src/stack/index.ts'
+import { collectGarbage } from './garbage.ts'
 import type { StackAnswer, StackRequest } from './stack-process.ts'
 
 let stack: Stack | undefined
@@ -12,6 +13,10 @@ async function answerTo(request: StackRequest): Promise<StackAnswer> {
     const { plcUrl, production } = stack
     const { url, serviceKey, databaseUrl } = production
     return { kind: 'started', stack: { plcUrl, production: { url, serviceKey, databaseUrl } } }
+  }
+  if (request.kind === 'settle') {
+    await collectGarbage()
+    return { kind: 'settled' }
   }
   if (stack === undefined) throw new Error('The stack has not been started.')
   return { kind: 'account', account: await stack.createAccount(request.handle) }

@@ -79,7 +79,8 @@ export async function openSession(did: string, provider: SessionProvider): Promi
 function sessionOf(did: string, fetch: AuthenticatedFetch): Session {
   const { scope, renewHint } = fetch
   const owner = { did, renewHint }
-  const { server, repo } = new Agent((path, init) => fetch(path, init)).com.atproto
+  const agent = new Agent((path, init) => fetch(path, init))
+  const { server, repo } = agent.com.atproto
   const attempt = async <T>(call: () => Promise<T>): Promise<T> => {
     try {
       return await call()
@@ -98,9 +99,12 @@ function sessionOf(did: string, fetch: AuthenticatedFetch): Session {
     },
     async applyWrites(writes, swapCommit) {
       const swap = swapCommit === undefined ? {} : { swapCommit }
-      const { data, headers } = await attempt(() =>
-        repo.applyWrites({ repo: did, validate: false, writes, ...swap }),
+      // As bytes: of an object the client would look through every value for what is not JSON yet.
+      const body = Buffer.from(JSON.stringify({ repo: did, validate: false, writes, ...swap }))
+      const { data: output, headers } = await attempt(() =>
+        agent.call('com.atproto.repo.applyWrites', {}, body, { encoding: 'application/json' }),
       )
+      const data: ComAtprotoRepoApplyWrites.OutputSchema = output
       if (data.commit === undefined) {
         throw new UnavailableError('The PDS took the writes but named no commit.', { did })
       }

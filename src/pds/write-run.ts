@@ -1,12 +1,19 @@
-import { XRPCError } from '@atproto/api'
 import { PdsError, UnavailableError } from '../errors.ts'
 import type { VerifiedRepo } from '../repo/verified-repo.ts'
 import { CEILINGS } from './batches.ts'
-import { available, believe, charge, close, readyAtMs } from './budget.ts'
-import { against, nameOf, operationOf, outcomeOf, type Pending, pathOf } from './pending.ts'
-import type { Session } from './session.ts'
+import { believe, charge, close, readyAtMs } from './budget.ts'
+import { against, nameOf, outcomeOf, type Pending, pathOf } from './pending.ts'
 import { rateLimitOf } from './sessions/rate-limits.ts'
-import { nextCount, pointsOf, type Way } from './way.ts'
+import { pointsOf } from './way.ts'
+import {
+  type Call,
+  type CallAnswer,
+  type CallChoice,
+  isTooLarge,
+  nextCall,
+  send,
+  wayOf,
+} from './write-call.ts'
 import type { Head, WriteOptions, WriteResult, WriteState, WrittenRecord } from './write-state.ts'
 
 /** In a row, without anything written in between: the state keeps being another one than was read. */
@@ -54,13 +61,13 @@ export class WriteRun {
   async write(pending: readonly Pending[]): Promise<WriteResult> {
     let queue = this.#state.head === undefined ? await this.#decide(pending) : pending
     while (queue.length > 0) {
-      const call = this.#nextCall(queue)
+      const call = nextCall(queue, this.#choice())
       if (call === undefined) break
       queue = await this.#attempt(call, queue)
     }
-    this.#settleSuspects()
     await this.#confirm()
-    if (queue.length > 0) this.#stopUntilReady(queue)
+    if (queue.length > 0) this.#stopUntilReady([...this.#suspects.map(({ item }) => item), ...queue])
+    else this.#settleSuspects()
     return { ...this.#result, state: this.#state }
   }
 
@@ -78,33 +85,18 @@ export class WriteRun {
     })
   }
 
-  /** Undefined: the rate limit leaves none. */
-  #nextCall(queue: readonly Pending[]): Call | undefined {
-    const { isBusy, budget, maxRequestBytes, head } = this.#state
-    const [first] = queue
-    if (first === undefined) return undefined
-    const way = this.#wayOf(first)
-    const candidates = isBusy ? untilOverwrite(queue) : queue
-    const ceilings = { ...CEILINGS, maxItems: this.#maxItems, maxBytes: maxRequestBytes }
-    const count = nextCount(candidates, { way, points: available(budget, this.#now()), ceilings })
-    const items = queue.slice(0, count)
-    if (items.length === 0) return undefined
-    const points = items.reduce((sum, item) => sum + pointsOf(item, way), 0)
-    return { way, items, points, ...(isBusy || head === undefined ? {} : { swapCommit: head.commit }) }
-  }
-
-  /** A swap of one record cannot be disturbed by commits to others, unlike a batch of them. */
-  #wayOf(item: Pending): Way {
-    return this.#state.isBusy && !item.isCreate ? 'putRecord' : (this.#options.way ?? 'applyWrites')
+  #choice(): CallChoice {
+    const { way = 'applyWrites' } = this.#options
+    return { state: this.#state, way, maxItems: this.#maxItems, nowMs: this.#now() }
   }
 
   /** Makes the call; returns what is left of the queue. */
   async #attempt(call: Call, queue: readonly Pending[]): Promise<readonly Pending[]> {
     const { budget } = this.#state
     this.#learn({ budget: charge(budget, call.points, this.#now()) })
-    let cids: readonly string[] | undefined
+    let answer: CallAnswer
     try {
-      cids = await this.#send(call)
+      answer = await send(this.#options.session, call)
     } catch (error) {
       if (isTooLarge(error)) {
         // Refused for its length, before anyone could have counted its operations.
@@ -115,27 +107,11 @@ export class WriteRun {
       return this.#recover(call, queue, error)
     }
     this.#result.points += call.points
+    const { limits, cids, ...head } = answer
+    this.#learn({ ...head, refusals: 0 })
+    if (limits !== undefined) this.#learn({ budget: believe(this.#state.budget, limits, this.#now()) })
     this.#countCommit(call.items, cids)
     return queue.slice(call.items.length)
-  }
-
-  /** Returns the CIDs that the host gave the records, if it says. */
-  async #send({ way, items, swapCommit }: Call): Promise<readonly string[] | undefined> {
-    const { session } = this.#options
-    const [first] = items
-    const answer =
-      way === 'putRecord' && first !== undefined
-        ? await putRecord(session, first)
-        : await session.applyWrites(
-            items.map((item) => operationOf(item, item.isCreate)),
-            swapCommit,
-          )
-    const { commit, rev, limits, cids } = answer
-    const head = commit === undefined || rev === undefined ? {} : { head: { commit, rev } }
-    const budget =
-      limits === undefined ? this.#state.budget : believe(this.#state.budget, limits, this.#now())
-    this.#learn({ ...head, budget, refusals: 0 })
-    return cids
   }
 
   /** @param cids what the host says it stored; undefined: the repo is to be asked at the end */
@@ -226,10 +202,12 @@ export class WriteRun {
       this.#doubted.add(pathOf(only))
       return left
     }
-    if (this.#suspects.length > 0) throw this.#outage(left.length, error)
+    if (this.#suspects.length > 0)
+      throw this.#tryLater('could not be written to: its host keeps failing', error)
     this.#suspects.push({ item: only, reason: error.message })
     const rest = left.filter((item) => pathOf(item) !== pathOf(only))
-    if (rest.length === 0 && this.#result.commits === 0) throw this.#outage(left.length, error)
+    if (rest.length === 0 && this.#result.commits === 0)
+      throw this.#tryLater('could not be written to: its host keeps failing', error)
     return rest
   }
 
@@ -251,25 +229,16 @@ export class WriteRun {
   #countMiss(error: PdsError | UnavailableError): void {
     this.#misses++
     if (this.#misses < MAX_MISSES) return
-    throw new UnavailableError(
-      `The repo of ${this.#options.session.did} kept changing while it was written to.`,
-      {
-        did: this.#options.session.did,
-        hint: 'Run the same command again; it goes on where it stopped.',
-        cause: error,
-      },
-    )
+    throw this.#tryLater('kept changing while it was written to', error)
   }
 
-  #outage(count: number, cause: UnavailableError): UnavailableError {
-    return new UnavailableError(
-      `The PDS of ${this.#options.session.did} kept failing while ${count} records were to be written: ${cause.message}`,
-      {
-        did: this.#options.session.did,
-        hint: 'Run the same command again later; it goes on where it stopped.',
-        cause,
-      },
-    )
+  #tryLater(what: string, cause: PdsError | UnavailableError): UnavailableError {
+    const { did } = this.#options.session
+    return new UnavailableError(`The repo of ${did} ${what}. ${cause.message}`, {
+      did,
+      hint: 'Run the same command again later; it goes on where it stopped.',
+      cause,
+    })
   }
 
   /** A host that refuses again when its time was up is asked after ever longer pauses. */
@@ -289,16 +258,12 @@ export class WriteRun {
     if (first === undefined) return
     const { did } = this.#options.session
     const nowMs = this.#now()
-    const points = pointsOf(first, this.#wayOf(first))
+    const points = pointsOf(first, wayOf(first, this.#choice()))
     const untilMs = readyAtMs(this.#state.budget, points, nowMs)
     if (untilMs > nowMs + LONGEST_WAIT_MS) {
       throw new UnavailableError(
         `The PDS limits writes for ${did} until ${new Date(untilMs).toISOString()}.`,
-        {
-          did,
-          hint: 'Run the same command again then; it goes on where it stopped.',
-          retryAtMs: untilMs,
-        },
+        { did, hint: 'Run the same command again then; it goes on where it stopped.', retryAtMs: untilMs },
       )
     }
     const { head: _, ...state } = this.#state
@@ -318,23 +283,6 @@ export class WriteRun {
   }
 }
 
-interface Call {
-  way: Way
-  items: Pending[]
-  points: number
-  swapCommit?: string
-}
-
-async function putRecord(session: Session, { collection, rkey, record, currentCid }: Pending) {
-  const { cid, ...answer } = await session.putRecord({
-    collection,
-    rkey,
-    record,
-    swapRecord: currentCid ?? null,
-  })
-  return { ...answer, cids: [cid] }
-}
-
 function storedAs(item: Pending, cid: string | undefined): WrittenRecord {
   if (cid === item.cid) return { ...nameOf(item), outcome: outcomeOf(item) }
   return { ...nameOf(item), outcome: 'failed', reason: `the host holds ${cid ?? 'nothing'}, not ${item.cid}` }
@@ -342,13 +290,4 @@ function storedAs(item: Pending, cid: string | undefined): WrittenRecord {
 
 function headOf(repo: VerifiedRepo): Head {
   return { commit: repo.commit.toString(), rev: repo.rev }
-}
-
-function untilOverwrite(queue: readonly Pending[]): readonly Pending[] {
-  const end = queue.findIndex(({ isCreate }) => !isCreate)
-  return end < 1 ? queue : queue.slice(0, end)
-}
-
-function isTooLarge(error: unknown): error is PdsError {
-  return error instanceof PdsError && error.cause instanceof XRPCError && error.cause.status === 413
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { readSnapshot } from '../../backup/snapshot-file.ts'
 import { EXIT } from '../../errors.ts'
 import type { ConflictPolicy, WritePlan } from '../../pds/plan.ts'
+import { durationText } from '../../pds/way.ts'
 import type { WriteSummary } from '../../restore/context.ts'
 import { executeWrite, type PreparedWrite, prepareWrite } from '../../restore/write.ts'
 import type { DefineCommand } from '../command.ts'
@@ -86,10 +87,15 @@ function saySummary({ recordsWritten, batchCount, notWritten }: WriteSummary): v
 }
 
 /** The plan in a few lines, what needs attention by name. */
-export function sayWritePlan({ did, counts, bytes, records }: WritePlan): void {
+export function sayWritePlan(plan: WritePlan): void {
+  const { did, counts, bytes, records, commits, points, estimateMs, why } = plan
   say(
     `To the repo of ${did}: ${counts.create} to create, ${counts.overwrite} to overwrite (${Math.ceil(bytes / 1024)} KiB), ${counts.same} there already, ${counts.keep} kept, ${counts.refuse} refused.`,
   )
+  if (commits > 0) {
+    const many = commits === 1 ? '1 commit' : `${commits} commits`
+    say(`In ${many}, for ${points} points of the rate limit, in about ${durationText(estimateMs)}: ${why}.`)
+  }
   const proven = records.filter((record) => record.proof === 'proven').length
   say(`CIDs: ${proven} of ${records.length} records are proven to be byte for byte what was deleted.`)
   for (const { uri, action, reason, proof } of records) {
