@@ -36,7 +36,7 @@ export function startConsumer(stack: Stack, context: RestoreContext): LiveConsum
     isWanted: (collection) => rankOf(collection) !== undefined,
     cursor: 0,
     saveCursor: (seq) => saveCursor(database, service, seq),
-    onBrokenRepo: async ({ did }) => void (await replayAccount(context, did)),
+    onBrokenRepo: async ({ did }) => void (await replayAccount(context, did, { withDeletes: true })),
     onFrame: ({ did }) => void seen.add(did),
     signal: stopping.signal,
     logger,

@@ -1,3 +1,4 @@
+import type { Cid } from '@atproto/lex'
 import { AtUri } from '@atproto/syntax'
 import { messageOf, VerificationError } from '../errors.ts'
 import type { CatchUpReceipt, EventSink, RecordUpsert } from '../events.ts'
@@ -26,6 +27,10 @@ export interface ReplayResult {
   receipt: CatchUpReceipt
   /** Records handed to the sink. */
   records: number
+  /** AT-URIs of all records of the replayed collections that the repo has. */
+  uris: ReadonlySet<string>
+  /** CID of the commit that was replayed. */
+  commit: Cid
   /** Records of the repo that cannot be read as records; nothing can be indexed of them. */
   unreadable: { uri: string; reason: string }[]
 }
@@ -61,7 +66,8 @@ export async function replayRepo(options: ReplayOptions): Promise<ReplayResult> 
   await sink.flush()
   options.onProgress?.(records.length, records.length)
   const receipt = { did, rev: repo.rev, commit: repo.commit.toString() }
-  return { receipt, records: records.length - unreadable.length, unreadable }
+  const uris = new Set(records.map((record) => uriOf(did, record).toString()))
+  return { receipt, records: records.length - unreadable.length, uris, commit: repo.commit, unreadable }
 }
 
 function inRankOrder(repo: VerifiedRepo, rankOf: (collection: string) => number | undefined): RepoRecord[] {

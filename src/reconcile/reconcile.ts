@@ -43,19 +43,28 @@ export async function prepareReconcile(options: {
  * Makes sure that the index has caught up with the repo: a replay of the account has finished, and every record that
  * a restore marked for writing is in the index as written.
  *
+ * @param options repoRev: the revision that the replay must have reached; the repo's present one, where the caller
+ *   has not just replayed it. isOwnConsumer: the replay went through an operator's own code
  * @throws RestoreError otherwise: rows that a replay would give back must not be taken from the backup
  */
 export async function assertCaughtUp(
   database: Database,
   did: string,
-  options: { isOwnConsumer?: boolean } = {},
+  options: { isOwnConsumer?: boolean; repoRev?: string } = {},
 ): Promise<void> {
   const hint = `Run "firehose-replay replay --did ${did}" first, or give --without-catch-up if you mean it.`
-  if ((await readReceipt(database, did)) === undefined) {
+  const receipt = await readReceipt(database, did)
+  if (receipt === undefined) {
     throw new RestoreError(`No replay of ${did} has finished, so what comes from its repo is not known.`, {
       did,
       hint,
     })
+  }
+  if (options.repoRev !== undefined && receipt.rev < options.repoRev) {
+    throw new RestoreError(
+      `The repo of ${did} has moved on to ${options.repoRev} since the last replay, which reached ${receipt.rev}.`,
+      { did, hint },
+    )
   }
   // An operator's own consumer keeps no record state; the receipt of a replay through it is all there is.
   if (options.isOwnConsumer) return

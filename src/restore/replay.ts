@@ -1,6 +1,8 @@
+import { AtUri } from '@atproto/syntax'
 import { saveReceipt } from '../database/receipts.ts'
+import { readRecordStates } from '../database/record-state.ts'
 import { RestoreError } from '../errors.ts'
-import type { CatchUpReceipt, OutcomeCounts } from '../events.ts'
+import type { CatchUpReceipt, EventSink, OutcomeCounts, RecordEvent } from '../events.ts'
 import { replayRepo } from '../firehose/replay.ts'
 import { Indexer } from '../indexer/indexer.ts'
 import type { RestoreContext } from './context.ts'
@@ -18,6 +20,17 @@ export interface Replayed {
 /** How often the repo may move on underneath before we stop running after it. */
 const MAX_ROUNDS = 3
 
+export interface ReplayAccountOptions {
+  /** A revision that the index must have reached at the end. */
+  atLeastRev?: string
+  /**
+   * Also deletes what the index knows as standing and the repo no longer has: for a consumer that could not read the
+   * events that said so. A replay that an operator asks for leaves such rows alone. @defaultValue false
+   */
+  withDeletes?: boolean
+  onProgress?: (done: number, total: number) => void
+}
+
 /**
  * Replays an account's repo into the tables through the indexer, without side effects, and remembers the receipt.
  *
@@ -28,20 +41,22 @@ const MAX_ROUNDS = 3
 export async function replayAccount(
   context: RestoreContext,
   did: string,
-  options: { atLeastRev?: string; onProgress?: (done: number, total: number) => void } = {},
+  options: ReplayAccountOptions = {},
 ): Promise<Replayed> {
   const { appview, production, logger } = context
   for (let round = 1; round <= MAX_ROUNDS; round++) {
     const indexer = new Indexer({ appview, database: production, logger })
     const ownSink = context.openSink?.()
-    const { receipt, records, unreadable } = await replayRepo({
+    const sink = ownSink ?? indexer
+    const { receipt, records, uris, commit, unreadable } = await replayRepo({
       did,
-      sink: ownSink ?? indexer,
+      sink,
       rankOf: ranksOf(context),
       logger,
       ...context.network,
       ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
     })
+    if (options.withDeletes) await replayDeletes(context, sink, { receipt, uris, commit })
     await saveReceipt(production, receipt)
     if (options.atLeastRev === undefined || receipt.rev >= options.atLeastRev) {
       const counts = ownSink === undefined ? indexer.counts : { ...indexer.counts, applied: records }
@@ -55,4 +70,36 @@ export async function replayAccount(
       hint: 'Check that the DID document names the PDS that was written to, then run the same command again.',
     },
   )
+}
+
+/** Deletes at the replayed revision: what the index has learnt later than that is newer, and stays. */
+async function replayDeletes(
+  { production }: RestoreContext,
+  sink: EventSink,
+  {
+    receipt,
+    uris,
+    commit,
+  }: { receipt: CatchUpReceipt; uris: ReadonlySet<string>; commit: RecordEvent['commit'] },
+): Promise<void> {
+  const { did, rev } = receipt
+  const time = new Date().toISOString()
+  for (const state of (await readRecordStates(production, did)).values()) {
+    if (state.deleted || uris.has(state.uri)) continue
+    const uri = new AtUri(state.uri)
+    const { collection, rkey } = uri
+    await sink.handle({
+      event: 'delete',
+      source: 'repo',
+      seq: 0,
+      time,
+      commit,
+      rev,
+      uri,
+      did,
+      collection,
+      rkey,
+    })
+  }
+  await sink.flush()
 }

@@ -43,14 +43,14 @@ describe.each(['february', 'august'] as const)('the whole scenario on the schema
 
   async function lookAround({ stack, scenario, consumer, restore }: Demo): Promise<void> {
     seen.after = await dumpTables(stack.production, OWN_TABLES)
-    seen.documents = scenario.documents
+    seen.documents = [...scenario.documents, ...scenario.survivingDocuments]
     seen.broken = scenario.brokenDocument
     seen.mails = new Map(consumer.mails)
     const head = await headOf(stack, scenario.author.did)
-    const versions = await rowVersions(stack.production, OWN_TABLES)
+    const versions = await rowVersions(stack.production, ['firehose_cursors'])
     seen.again = await restore()
     await consumer.caughtUp()
-    seen.versions = [versions, await rowVersions(stack.production, OWN_TABLES)]
+    seen.versions = [versions, await rowVersions(stack.production, ['firehose_cursors'])]
     seen.heads = [head, await headOf(stack, scenario.author.did)]
   }
 

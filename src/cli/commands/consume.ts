@@ -35,7 +35,7 @@ export const consumeCommand: DefineCommand = (program: Command, done) => {
         saveCursor: (seq) => saveCursor(production, service, seq),
         onBrokenRepo: async (broken) => {
           try {
-            await replayAccount(context, broken.did)
+            await replayAccount(context, broken.did, { withDeletes: true })
           } catch (error) {
             // Whether its host is away or its repo is broken is in its owner's hands, and must not stop everybody's
             // ingestion: it is kept as a dead letter. A database that is away cannot keep it, and that does stop us.

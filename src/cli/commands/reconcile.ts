@@ -34,6 +34,7 @@ export const reconcileCommand: DefineCommand = (program: Command, done) => {
       if (!options.withoutCatchUp)
         await assertCaughtUp(context.production, snapshot.did, {
           isOwnConsumer: context.openSink !== undefined,
+          repoRev: await repoRevOf(context, snapshot.did),
         })
       const step = { catalog, snapshot }
       const prepared = await prepareReconcile({ ...databaseOf(context), ...step })
@@ -94,4 +95,10 @@ export function reconcileExitCode(result: ReconcileResult): ExitCode {
     rows.every(({ outcome }) => !['blocked', 'conflict', 'failed'].includes(outcome)),
   )
   return isWhole ? EXIT.complete : EXIT.incomplete
+}
+
+/** Where the account's repo stands now. */
+async function repoRevOf({ network }: CliContext, did: string): Promise<string> {
+  const { pdsUrl } = await network.identity.resolve(did)
+  return (await network.xrpc.getLatestCommit(pdsUrl, did)).rev
 }

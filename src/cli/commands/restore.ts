@@ -82,7 +82,8 @@ async function restore(
       backup,
       folder,
       onConflict,
-      sessionProvider,
+      // Inngest's functions have sessions of their own; a dry run needs none.
+      ...(engine === 'local' && !options.dryRun ? { sessionProvider } : {}),
       writer: writerOf(context, { engine, sessionProvider, signal }),
       confirm: (plan, snapshot) => {
         signal.throwIfAborted()

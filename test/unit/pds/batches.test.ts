@@ -1,12 +1,46 @@
 import { describe, expect, test } from 'vitest'
-import { CEILINGS, countThatFits, packBatches, TREE_BYTES } from '../../../src/pds/batches.ts'
+import {
+  CEILINGS,
+  countThatFits,
+  MAX_REQUEST_BYTES,
+  MAX_WRITES,
+  packBatches,
+  TREE_BYTES,
+} from '../../../src/pds/batches.ts'
 
 const items = (count: number, jsonBytes: number, blockBytes?: number) =>
   Array.from({ length: count }, () => ({ jsonBytes, ...(blockBytes === undefined ? {} : { blockBytes }) }))
 
 const sizes = (batches: readonly unknown[][]) => batches.map((batch) => batch.length)
 
+const sized = (...sizes: number[]) => sizes.map((jsonBytes, index) => ({ jsonBytes, index }))
+const bytesOf = (batches: { jsonBytes: number }[][]) =>
+  batches.map((batch) => batch.map(({ jsonBytes }) => jsonBytes))
+
 describe('packBatches', () => {
+  test.each<[string, number[], number[][]]>([
+    ['nothing', [], []],
+    ['up to the limit', [4, 6], [[4, 6]]],
+    ['one byte above it', [4, 7], [[4], [7]]],
+    ['one item above the limit stands alone', [1, 11, 1, 1], [[1], [11], [1, 1]]],
+    ['as many items as are allowed', [1, 1, 1, 1], [[1, 1, 1], [1]]],
+    ['items of no size', [0, 0, 0, 0], [[0, 0, 0], [0]]],
+  ])('%s', (_, sizes, expected) => {
+    expect(bytesOf(packBatches(sized(...sizes), 10, 3))).toEqual(expected)
+  })
+
+  test('keeps the order, loses nothing, and keeps the limits of a PDS', () => {
+    const items = sized(...Array.from({ length: 1000 }, (_, n) => (n % 97) * 1000 + 1))
+    const batches = packBatches(items)
+    expect(batches.flat()).toEqual(items)
+    for (const batch of batches) {
+      expect(batch.length).toBeLessThanOrEqual(MAX_WRITES)
+      expect(batch.reduce((sum, { jsonBytes }) => sum + jsonBytes, 0)).toBeLessThanOrEqual(MAX_REQUEST_BYTES)
+    }
+    expect(MAX_WRITES).toBe(200)
+    expect(MAX_REQUEST_BYTES).toBeLessThan(1_000_000)
+  })
+
   test('no more than 200 operations', () => {
     expect(sizes(packBatches(items(450, 100)))).toEqual([200, 200, 50])
   })
