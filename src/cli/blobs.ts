@@ -1,4 +1,3 @@
-import { Option } from 'commander'
 import { type Snapshot, tableOf } from '../backup/snapshot.ts'
 import type { AppView, JsonObject } from '../events.ts'
 import { createFetch } from '../network/fetch.ts'
@@ -9,7 +8,6 @@ import { folderSource } from '../pds/blobs/folder-source.ts'
 import { type BlobNetwork, urlSource } from '../pds/blobs/http-source.ts'
 import { pdsSources } from '../pds/blobs/pds-sources.ts'
 import type { RecordWithBlobs } from '../pds/blobs/plan.ts'
-import { MISSING_BLOB_POLICIES } from '../pds/blobs/policy.ts'
 import type { BlobSource } from '../pds/blobs/source.ts'
 import type { CliContext } from './context.ts'
 import { say, startProgress } from './output.ts'
@@ -19,26 +17,6 @@ export interface BlobSourceOptions {
   blobFolder?: string
   blobBucket?: string
   blobUrl?: string
-}
-
-export function blobSourceOptions(): Option[] {
-  return [
-    new Option(
-      '--blob-folder <folder>',
-      'blobs are there, in files named by CID, as `extract --blobs` writes',
-    ),
-    new Option(
-      '--blob-bucket <bucket[/object]>',
-      "blobs are in this bucket of the production project's Storage; {cid} and {did} may stand in the object's name",
-    ),
-    new Option('--blob-url <url>', 'URL of a blob, with {cid} and, if need be, {did} in it'),
-  ]
-}
-
-export function missingBlobsOption(): Option {
-  return new Option('--missing-blobs <policy>', 'a record that refers to a blob that cannot be had')
-    .choices(MISSING_BLOB_POLICIES)
-    .default('refuse-record')
 }
 
 /** The network as blobs need it: guarded as everything that a DID document or a record leads to. */

@@ -4,6 +4,7 @@ import type { WriteSummary as Written } from '../inngest/index.ts'
 import { type InngestOptions, writeLocally, writeThroughInngest } from '../inngest/index.ts'
 import type { Writer, WriteSummary } from '../restore/context.ts'
 import type { CliContext } from './context.ts'
+import { say } from './output.ts'
 import { assertSessionAlive, type SessionProvider } from './sessions.ts'
 
 export interface Engine {
@@ -27,7 +28,7 @@ export function writerOf(context: CliContext, { engine, sessionProvider, signal 
     }
     const summary =
       engine === 'local'
-        ? await writeLocally({ ...job, sessionProvider, network: context.network })
+        ? await writeLocally({ ...job, sessionProvider, network: context.network, onWait: sayWait })
         : await writeThroughInngest({ ...job, inngest: inngestOptions(context.config) })
     return summaryOf(did, summary)
   }
@@ -94,4 +95,9 @@ function summaryOf(
   }))
   const rest = notWrittenOmitted > 0 ? [{ uri: `at://${did}`, reason: `and ${notWrittenOmitted} more` }] : []
   return { success, recordsWritten, batchCount, notWritten: [...named, ...rest] }
+}
+
+/** A limit of the PDS may hold a write for hours: silence would look like a hang. */
+function sayWait({ untilMs }: { untilMs: number }): void {
+  say(`The PDS limits writes; going on at ${new Date(untilMs).toLocaleString()}.`)
 }

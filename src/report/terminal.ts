@@ -121,7 +121,7 @@ function verdictLine(report: Report): string {
   switch (report.verdict) {
     case 'complete': {
       const explained =
-        rows('explained') === 0 ? '' : ` (${rows('explained')} rows differ for reasons given above)`
+        rows('explained') === 0 ? '' : ` (differing, for reasons given above: ${rows('explained')})`
       return `COMPLETE: ${rows('expected')} rows and ${report.records.expected} records are back as they were${explained}.`
     }
     case 'incomplete':
