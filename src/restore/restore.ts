@@ -117,12 +117,13 @@ class RestoreRun {
     return { appview, database, catalog }
   }
 
-  /** A dead session is found before anything else is done. */
+  /** An account or PDS that is not there, or a dead session, is found before anything else is done. */
   async assertWritable(): Promise<void> {
     const { did, sessionProvider } = this.#options
-    if (sessionProvider === undefined) return
-    await this.#context.network.identity.refresh(did)
-    await (await openSession(did, sessionProvider)).verify()
+    const { identity, xrpc } = this.#context.network
+    const { pdsUrl } = await identity.refresh(did)
+    await xrpc.getLatestCommit(pdsUrl, did)
+    if (sessionProvider !== undefined) await (await openSession(did, sessionProvider)).verify()
   }
 
   async extract(catalog: Catalog): Promise<Snapshot> {
