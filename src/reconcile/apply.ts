@@ -1,11 +1,12 @@
 import { z } from 'zod'
 import { derivedTable } from '../appview/derived.ts'
 import { rowId, type Snapshot, type SnapshotTable } from '../backup/snapshot.ts'
-import { type Catalog, constantDefault } from '../database/catalog.ts'
+import type { Catalog } from '../database/catalog.ts'
 import type { Database } from '../database/client.ts'
 import type { ExactRow } from '../database/exact.ts'
 import { retrying } from '../database/retry.ts'
 import { type AppView, ROW_OUTCOMES, type RowOutcome } from '../events.ts'
+import { countableDefaults } from './columns.ts'
 import type { CurrentRows } from './current.ts'
 import { halved } from './halved.ts'
 import type { PlannedRow, ReconcilePlan } from './plan.ts'
@@ -280,23 +281,6 @@ class ReconcileRun {
     this.#done += count
     this.#options.onProgress?.(this.#done, this.#total)
   }
-}
-
-/**
- * Columns that a trigger may count in, with their defaults: those with a constant default, in tables that a table
- * with triggers hangs on. A row that comes back with its old count and then gets the rows that are counted would
- * have them counted twice; so it is inserted with the defaults, and given its values when it is known what counts.
- */
-function countableDefaults(catalog: Catalog, table: string): ExactRow {
-  const isCounted = catalog.foreignKeys.some(
-    (key) => key.parent === table && catalog.table(key.child).triggers.length > 0,
-  )
-  if (!isCounted) return {}
-  const defaults = catalog.table(table).columns.flatMap((column) => {
-    const constant = column.generated ? undefined : constantDefault(column)
-    return constant == null ? [] : [[column.name, constant] as const]
-  })
-  return Object.fromEntries(defaults)
 }
 
 function rowThatWasSet({ id, outcome, detail }: SetRow, wanted: RowOutcome): ReconciledRow {

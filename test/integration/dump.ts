@@ -1,5 +1,15 @@
 import type { StackDatabase } from '../../src/stack/index.ts'
 
+/** The tables that our migration adds. */
+export const OWN_TABLES = [
+  'firehose_cursors',
+  'record_state',
+  'parked_events',
+  'dead_letters',
+  'restore_marks',
+  'replay_receipts',
+]
+
 /** By table, its rows: their key, and every column as the database prints it. */
 export type TableDump = Map<string, { key: string; columns: Record<string, string | null> }[]>
 

@@ -12,7 +12,7 @@ import { Indexer } from '../../src/indexer/indexer.ts'
 import { applyReconcile, type ReconcileResult } from '../../src/reconcile/apply.ts'
 import { assertCaughtUp, prepareReconcile } from '../../src/reconcile/reconcile.ts'
 import { type Stack, startStack } from '../../src/stack/index.ts'
-import { dumpTables, rowVersions, type TableDump } from './dump.ts'
+import { dumpTables, OWN_TABLES, rowVersions, type TableDump } from './dump.ts'
 import { put, remove } from './record-events.ts'
 
 const AUTHOR = 'did:plc:author'
@@ -25,15 +25,6 @@ const BROKEN = documentUri(5)
 const SUBSCRIPTION = `at://${READER}/site.standard.graph.subscription/3ccccccccccc2`
 const RECOMMEND = `at://${READER}/site.standard.graph.recommend/3ccccccccccc2`
 const COMMENT = `at://${READER}/pub.leaflet.comment/3ccccccccccc2`
-const OWN_TABLES = [
-  'firehose_cursors',
-  'record_state',
-  'parked_events',
-  'dead_letters',
-  'restore_marks',
-  'replay_receipts',
-]
-
 let stack: Stack
 let production: Database
 let catalog: Catalog

@@ -2,16 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { type Demo, type DemoResult, runDemo } from '../../scripts/demo/run-demo.ts'
 import type { RestoreResult } from '../../src/restore/restore.ts'
 import type { Stack } from '../../src/stack/index.ts'
-import { dumpTables, rowVersions, type TableDump } from './dump.ts'
-
-const OWN_TABLES = [
-  'firehose_cursors',
-  'record_state',
-  'parked_events',
-  'dead_letters',
-  'restore_marks',
-  'replay_receipts',
-]
+import { dumpTables, OWN_TABLES, rowVersions, type TableDump } from './dump.ts'
 
 describe.each(['february', 'august'] as const)('the whole scenario on the schema of %s', (schema) => {
   const seen: {

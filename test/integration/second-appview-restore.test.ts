@@ -18,16 +18,7 @@ import { deleteStored, listStored, type StoredRecord } from '../../src/stack/sce
 import { writeAppRows } from '../fixtures/gardens/app-rows.ts'
 import { GARDENS_MIGRATION, gardens } from '../fixtures/gardens/index.ts'
 import { publishSeason, type Season } from '../fixtures/gardens/season.ts'
-import { dumpTables, rowVersions, type TableDump } from './dump.ts'
-
-const OWN_TABLES = [
-  'firehose_cursors',
-  'record_state',
-  'parked_events',
-  'dead_letters',
-  'restore_marks',
-  'replay_receipts',
-]
+import { dumpTables, OWN_TABLES, rowVersions, type TableDump } from './dump.ts'
 
 /**
  * Who indexes the appview:
