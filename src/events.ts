@@ -183,10 +183,20 @@ export interface Handler {
    * indexer filled in cannot be told from what the author wrote; the plan takes the one with the original CID.
    */
   toRecord?(row: JsonObject): RecordCandidates
+  /**
+   * What a row that was indexed anew must keep of the old one, where the appview stores more than the record says
+   * (paid text that the repo has cut): the columns to set back, with their values. None: the record says it all.
+   */
+  mergeRow?(old: JsonObject, indexed: JsonObject): JsonObject
 }
 
 export type RecordCandidates =
-  | { ok: true; candidates: Iterable<JsonObject> }
+  | {
+      ok: true
+      candidates: Iterable<JsonObject>
+      /** Set where a candidate that is not proven must not be written: why not. */
+      onlyIfProven?: string
+    }
   /** The record cannot, or must not, be rebuilt from the row; `reason` says why. */
   | { ok: false; reason: string }
 

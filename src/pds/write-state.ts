@@ -1,6 +1,7 @@
-import type { RecordOutcome } from '../events.ts'
+import type { RecordOutcome, Refusal } from '../events.ts'
 import type { VerifiedRepo } from '../repo/verified-repo.ts'
 import { MAX_REQUEST_BYTES } from './batches.ts'
+import type { BlobSupply } from './blobs/supply.ts'
 import { type Budget, newBudget } from './budget.ts'
 import type { RecordName, RecordToWrite } from './pending.ts'
 import type { ConflictPolicy } from './plan.ts'
@@ -35,6 +36,8 @@ export function newWriteState(budget: Budget = newBudget()): WriteState {
 
 export interface WrittenRecord extends RecordName {
   outcome: RecordOutcome
+  /** Of outcome `refused`, where it is one of these. */
+  refusal?: Refusal
   reason?: string
 }
 
@@ -58,6 +61,8 @@ export interface WriteOptions {
   readRepo(): Promise<VerifiedRepo>
   /** @defaultValue 'overwrite' */
   onConflict?: ConflictPolicy
+  /** Brings the blobs of a batch to the host just before it. @defaultValue none are needed */
+  blobs?: BlobSupply
   /** @defaultValue 'applyWrites' */
   way?: Way
   /** From the call before this one. @defaultValue a new one, with the points of a day untouched */
