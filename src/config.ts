@@ -6,6 +6,7 @@ import { leaflet } from './appview/leaflet/index.ts'
 import { ConfigError, messageOf } from './errors.ts'
 import type { AppView } from './events.ts'
 import type { handlerSink } from './firehose/sync-event.ts'
+import { DEFAULT_POINT_LIMITS } from './pds/budget.ts'
 import type { SessionProvider } from './pds/session.ts'
 
 /** One setting: a flag wins over its environment variable, that over the configuration file, that over the default. */
@@ -20,6 +21,8 @@ interface Setting {
   oneOf?: readonly string[]
   /** The protocols that its URL may have; it is a URL then. */
   protocols?: readonly string[]
+  /** It is a whole number of one or more. */
+  count?: true
 }
 
 const HTTP = ['http:', 'https:']
@@ -59,6 +62,35 @@ export const SETTINGS = {
     flag: 'runs',
     about: 'folder in which `restore` keeps its runs',
     default: '.firehose-replay/runs',
+  },
+  blobFolder: {
+    env: 'FIREHOSE_REPLAY_BLOB_FOLDER',
+    flag: 'blob-folder',
+    about: 'folder of blobs, named by their CIDs, which is looked in before the PDS is asked',
+  },
+  blobBucket: {
+    env: 'FIREHOSE_REPLAY_BLOB_BUCKET',
+    flag: 'blob-bucket',
+    about: "bucket of production's Storage with blobs, as BUCKET or BUCKET/{did}/{cid}",
+  },
+  blobUrl: {
+    env: 'FIREHOSE_REPLAY_BLOB_URL',
+    flag: 'blob-url',
+    about: 'URL that serves blobs, as https://HOST/{did}/{cid}',
+  },
+  pointsPerHour: {
+    env: 'FIREHOSE_REPLAY_POINTS_PER_HOUR',
+    flag: 'points-per-hour',
+    about: 'points that the PDS lets an account write in an hour',
+    default: String(DEFAULT_POINT_LIMITS.perHour),
+    count: true,
+  },
+  pointsPerDay: {
+    env: 'FIREHOSE_REPLAY_POINTS_PER_DAY',
+    flag: 'points-per-day',
+    about: 'points that the PDS lets an account write in a day',
+    default: String(DEFAULT_POINT_LIMITS.perDay),
+    count: true,
   },
   inngestUrl: {
     env: 'INNGEST_BASE_URL',
@@ -141,7 +173,12 @@ export function configFrom(
   }
 }
 
-function refuseUnfit({ oneOf, protocols }: Setting, from: string, value: string): void {
+function refuseUnfit({ oneOf, protocols, count }: Setting, from: string, value: string): void {
+  if (count && !/^[1-9]\d{0,8}$/.test(value)) {
+    throw new ConfigError(`${from} is not a whole number of one or more: ${value}`, {
+      hint: 'Give digits only.',
+    })
+  }
   if (oneOf !== undefined && !oneOf.includes(value)) {
     throw new ConfigError(`${from} cannot be ${JSON.stringify(value)}.`, {
       hint: `Give one of ${oneOf.join(', ')}.`,

@@ -1,4 +1,5 @@
 import { type Snapshot, tableOf } from '../backup/snapshot.ts'
+import type { Database } from '../database/client.ts'
 import type { AppView, JsonObject } from '../events.ts'
 import { createFetch } from '../network/fetch.ts'
 import { createHostQueues } from '../network/host-queues.ts'
@@ -9,15 +10,9 @@ import { type BlobNetwork, urlSource } from '../pds/blobs/http-source.ts'
 import { pdsSources } from '../pds/blobs/pds-sources.ts'
 import type { RecordWithBlobs } from '../pds/blobs/plan.ts'
 import type { BlobSource } from '../pds/blobs/source.ts'
-import type { CliContext } from './context.ts'
+import { type BlobSupplier, blobSupplier } from '../pds/blobs/supply.ts'
+import { type CliContext, openProduction } from './context.ts'
 import { say, startProgress } from './output.ts'
-
-/** Where blobs may be had, beside the account's PDSes. */
-export interface BlobSourceOptions {
-  blobFolder?: string
-  blobBucket?: string
-  blobUrl?: string
-}
 
 /** The network as blobs need it: guarded as everything that a DID document or a record leads to. */
 export function blobNetworkOf({ config }: Pick<CliContext, 'config'>): BlobNetwork {
@@ -27,30 +22,38 @@ export function blobNetworkOf({ config }: Pick<CliContext, 'config'>): BlobNetwo
   }
 }
 
-/** Every source of an account's blobs, in the order in which they are asked: what is nearest first. */
-export async function blobSourcesOf(
-  context: Pick<CliContext, 'config' | 'network' | 'production'>,
-  did: string,
-  { blobFolder, blobBucket, blobUrl }: BlobSourceOptions = {},
-): Promise<BlobSource[]> {
+/**
+ * Every account's blobs, from the sources that are configured, what is nearest first, then from its PDSes.
+ *
+ * @throws ConfigError for a source that cannot be one
+ */
+export async function blobsOf(context: BlobContext): Promise<BlobSupplier> {
   const network = blobNetworkOf(context)
-  const sources: BlobSource[] = []
-  if (blobFolder !== undefined) sources.push(await folderSource(blobFolder))
-  if (blobBucket !== undefined) sources.push(bucketOf(context, blobBucket))
-  if (blobUrl !== undefined) sources.push(urlSource(blobUrl, network))
-  const { pdsUrl } = await context.network.identity.resolve(did)
-  const plcUrl = context.config.required('plcUrl')
-  return [...sources, ...(await pdsSources(did, { pdsUrl, plcUrl, network }))]
+  return blobSupplier({
+    identity: context.network.identity,
+    plcUrl: context.config.required('plcUrl'),
+    network,
+    sources: await configuredSources(context, network),
+  })
 }
 
-function bucketOf({ production }: Pick<CliContext, 'production'>, text: string): BlobSource {
+type BlobContext = Pick<CliContext, 'config' | 'network'>
+
+async function configuredSources({ config }: BlobContext, network: BlobNetwork): Promise<BlobSource[]> {
+  const folder = config.get('blobFolder')
+  const bucket = config.get('blobBucket')
+  const url = config.get('blobUrl')
+  return [
+    ...(folder === undefined ? [] : [await folderSource(folder)]),
+    ...(bucket === undefined ? [] : [bucketOf(openProduction(config), bucket)]),
+    ...(url === undefined ? [] : [urlSource(url, network)]),
+  ]
+}
+
+function bucketOf(database: Database, text: string): BlobSource {
   const slash = text.indexOf('/')
-  if (slash === -1) return bucketSource({ database: production, bucket: text })
-  return bucketSource({
-    database: production,
-    bucket: text.slice(0, slash),
-    object: text.slice(slash + 1),
-  })
+  if (slash === -1) return bucketSource({ database, bucket: text })
+  return bucketSource({ database, bucket: text.slice(0, slash), object: text.slice(slash + 1) })
 }
 
 /** The records that a snapshot's roots hold, as the appview stored them. */
@@ -68,24 +71,30 @@ function isObject(value: unknown): value is JsonObject {
   return value !== null && typeof value === 'object' && !Array.isArray(value)
 }
 
-/** Keeps in a folder what the account's PDSes still have of the blobs in a snapshot's records. */
+/** Keeps in a folder what the sources and the account's PDSes still have of the blobs in a snapshot's records. */
 export async function collectBlobsOf(
   context: CliContext,
   snapshot: Snapshot,
   { folder, isQuiet }: { folder: string; isQuiet: boolean },
 ): Promise<CollectedBlobs> {
   const { did } = snapshot
+  const network = blobNetworkOf(context)
   const progress = startProgress('blobs', isQuiet)
   try {
     return await collectBlobs(storedRecords(snapshot, context.appview), {
       did,
       folder,
-      sources: await blobSourcesOf(context, did),
+      sources: [...(await configuredSources(context, network)), ...(await hostsOf(context, did, network))],
       onProgress: progress.update,
     })
   } finally {
     progress.stop()
   }
+}
+
+async function hostsOf({ config, network: { identity } }: BlobContext, did: string, network: BlobNetwork) {
+  const { pdsUrl } = await identity.resolve(did)
+  return pdsSources(did, { pdsUrl, plcUrl: config.required('plcUrl'), network })
 }
 
 export function sayCollectedBlobs(

@@ -37,17 +37,22 @@ export async function openNetwork(
 /** @param options what commander parsed for the command */
 export async function openContext(options: object): Promise<CliContext> {
   const context = await openNetwork(options)
-  const { appview, handleEvent, required } = context.config
+  const { appview, handleEvent } = context.config
   return {
     ...context,
     appview,
-    production: openDatabase({
-      url: required('productionUrl'),
-      serviceKey: required('productionKey'),
-      label: 'production',
-    }),
+    production: openProduction(context.config),
     ...(handleEvent === undefined ? {} : { openSink: () => ownSink(handleEvent) }),
   }
+}
+
+/** The appview's database. @throws ConfigError when it is not configured */
+export function openProduction({ required }: Config): Database {
+  return openDatabase({
+    url: required('productionUrl'),
+    serviceKey: required('productionKey'),
+    label: 'production',
+  })
 }
 
 /** The backup, once it is known to be another database than production. */

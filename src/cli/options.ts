@@ -1,5 +1,6 @@
 import { isValidDid } from '@atproto/syntax'
 import { InvalidArgumentError, Option } from 'commander'
+import { MISSING_BLOB_POLICIES } from '../pds/blobs/policy.ts'
 import { CONFLICT_POLICIES } from '../pds/plan.ts'
 
 /** Where the restoration plan keeps its data; git ignores it. */
@@ -35,6 +36,36 @@ export function conflictOption(): Option {
   return new Option('--on-conflict <policy>', 'a record that was created again under a lost key')
     .choices(CONFLICT_POLICIES)
     .default('overwrite')
+}
+
+/** May be given several times. */
+export function exceptOption(): Option {
+  return new Option(
+    '--except <uri>',
+    'leave this record as its author has it now (again for each)',
+  ).argParser(appended)
+}
+
+/** May be given several times. */
+export function uriOption(): Option {
+  return new Option('--uri <uri>', 'only this record (again for each)').argParser(appended)
+}
+
+/** May be given several times. */
+export function collectionOption(): Option {
+  return new Option('--collection <nsid>', 'only records of this collection (again for each)').argParser(
+    appended,
+  )
+}
+
+export function missingBlobsOption(): Option {
+  return new Option('--missing-blobs <policy>', 'a record that refers to a blob which cannot be had')
+    .choices(MISSING_BLOB_POLICIES)
+    .default('refuse-record')
+}
+
+function appended(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value]
 }
 
 export function passwordFileOption(): Option {
