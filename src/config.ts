@@ -6,7 +6,7 @@ import { leaflet } from './appview/leaflet/index.ts'
 import { ConfigError, messageOf } from './errors.ts'
 import type { AppView } from './events.ts'
 import type { handlerSink } from './firehose/sync-event.ts'
-import { DEFAULT_POINT_LIMITS } from './pds/budget.ts'
+import { DEFAULT_POINT_LIMITS, POINTS } from './pds/budget.ts'
 import type { SessionProvider } from './pds/session.ts'
 
 /** One setting: a flag wins over its environment variable, that over the configuration file, that over the default. */
@@ -21,8 +21,8 @@ interface Setting {
   oneOf?: readonly string[]
   /** The protocols that its URL may have; it is a URL then. */
   protocols?: readonly string[]
-  /** It is a whole number of one or more. */
-  count?: true
+  /** It is a whole number, and at least this. */
+  atLeast?: number
 }
 
 const HTTP = ['http:', 'https:']
@@ -83,14 +83,14 @@ export const SETTINGS = {
     flag: 'points-per-hour',
     about: 'points that the PDS lets an account write in an hour',
     default: String(DEFAULT_POINT_LIMITS.perHour),
-    count: true,
+    atLeast: POINTS.create,
   },
   pointsPerDay: {
     env: 'FIREHOSE_REPLAY_POINTS_PER_DAY',
     flag: 'points-per-day',
     about: 'points that the PDS lets an account write in a day',
     default: String(DEFAULT_POINT_LIMITS.perDay),
-    count: true,
+    atLeast: POINTS.create,
   },
   inngestUrl: {
     env: 'INNGEST_BASE_URL',
@@ -173,10 +173,10 @@ export function configFrom(
   }
 }
 
-function refuseUnfit({ oneOf, protocols, count }: Setting, from: string, value: string): void {
-  if (count && !/^[1-9]\d{0,8}$/.test(value)) {
-    throw new ConfigError(`${from} is not a whole number of one or more: ${value}`, {
-      hint: 'Give digits only.',
+function refuseUnfit({ oneOf, protocols, atLeast }: Setting, from: string, value: string): void {
+  if (atLeast !== undefined && !(/^\d{1,9}$/.test(value) && Number(value) >= atLeast)) {
+    throw new ConfigError(`${from} cannot be ${JSON.stringify(value)}.`, {
+      hint: `Give a whole number, ${atLeast} or more.`,
     })
   }
   if (oneOf !== undefined && !oneOf.includes(value)) {

@@ -186,6 +186,9 @@ export interface Handler {
   /**
    * What a row that was indexed anew must keep of the old one, where the appview stores more than the record says
    * (paid text that the repo has cut): the columns to set back, with their values. None: the record says it all.
+   *
+   * Such rows must be upserted with `onlyIfAbsent`: a plain upsert shortens them at every replay. Name a column only
+   * where the indexed value is the shorter form of the old one. JSON numbers that no double holds are opaque.
    */
   mergeRow?(old: JsonObject, indexed: JsonObject): JsonObject
 }
@@ -196,6 +199,8 @@ export type RecordCandidates =
       candidates: Iterable<JsonObject>
       /** Set where a candidate that is not proven must not be written: why not. */
       onlyIfProven?: string
+      /** Why the record may have been another one than any candidate, where the row cannot tell. */
+      mayDiffer?: string
     }
   /** The record cannot, or must not, be rebuilt from the row; `reason` says why. */
   | { ok: false; reason: string }
@@ -224,6 +229,11 @@ export interface AppView {
   untouchableTables: readonly string[]
   /** Tables to bring back before the others because they keep side effects from firing twice. */
   guardTables: readonly string[]
+  /**
+   * What becomes of an account's records when its host says that it is gone or back: `delete` takes them away as if
+   * each had been deleted; they return with the replay that follows when the account does. @defaultValue they stay
+   */
+  onAccount?(account: { did: string; active: boolean; status: string | undefined }): 'keep' | 'delete'
 }
 
 /** What `afterApplied` is told: a record that live ingestion made visible for the first time or changed. */

@@ -5,15 +5,19 @@ import { leaflet } from '../../src/appview/leaflet/index.ts'
 import { openDatabase } from '../../src/database/client.ts'
 import type { Verdict } from '../../src/events.ts'
 import {
+  createFunctions,
   createInngest,
-  createWriteRecords,
+  databaseRequests,
   serveFunctions,
   writeThroughInngest,
 } from '../../src/inngest/index.ts'
 import { silentLogger } from '../../src/logger.ts'
 import { createFetch } from '../../src/network/fetch.ts'
+import { createHostQueues } from '../../src/network/host-queues.ts'
 import { createIdentity } from '../../src/network/identity.ts'
 import { createXrpc } from '../../src/network/xrpc.ts'
+import { folderSource } from '../../src/pds/blobs/folder-source.ts'
+import { blobSupplier } from '../../src/pds/blobs/supply.ts'
 import { appPasswordSessions } from '../../src/pds/sessions/app-password.ts'
 import type { Report } from '../../src/report/report.ts'
 import type { RestoreContext, Writer } from '../../src/restore/context.ts'
@@ -94,13 +98,15 @@ interface Telling {
 async function live(stack: Stack, options: DemoOptions, { say, inspect, clock }: Telling) {
   const context = contextOf(stack)
   const consumer = startConsumer(stack, context)
-  const runs = await mkdtemp(join(tmpdir(), 'firehose-replay-demo-'))
+  const folder = await mkdtemp(join(tmpdir(), 'firehose-replay-demo-'))
+  const [runs, blobFolder] = [join(folder, 'runs'), join(folder, 'blobs')]
   try {
     const { documents = 150, readers = 40, onProgress } = options
     const scenario = await clock.time('publish', () =>
       publish(stack, {
         documents,
         readers,
+        blobFolder,
         onProgress: (step, done, total) => onProgress?.(step, done, total),
       }),
     )
@@ -121,7 +127,7 @@ async function live(stack: Stack, options: DemoOptions, { say, inspect, clock }:
       context,
       scenario,
       consumer,
-      restore: () => restore(stack, context, scenario, runs, onProgress),
+      restore: () => restore(stack, context, { scenario, runs, blobFolder }, onProgress),
     }
     await inspect('before', demo)
 
@@ -159,7 +165,7 @@ async function live(stack: Stack, options: DemoOptions, { say, inspect, clock }:
     return { result, report }
   } finally {
     await consumer.stop()
-    await rm(runs, { recursive: true, force: true })
+    await rm(folder, { recursive: true, force: true })
   }
 }
 
@@ -188,18 +194,24 @@ function contextOf(stack: Stack): RestoreContext {
 async function restore(
   stack: Stack,
   context: RestoreContext,
-  { author }: Scenario,
-  runs: string,
+  { scenario: { author }, runs, blobFolder }: { scenario: Scenario; runs: string; blobFolder: string },
   onProgress: DemoOptions['onProgress'],
 ): Promise<RestoreResult> {
   const { baseUrl, eventKey } = stack.inngest
   const settings = { isDev: true, baseUrl, eventKey }
   const inngest = createInngest(settings)
-  const sessionProvider = appPasswordSessions(() => author.appPassword, {
-    identity: context.network.identity,
-    fetch: createFetch({ allowLocalhost: true }),
+  const { identity } = context.network
+  const fetch = createFetch({ allowLocalhost: true })
+  const sessionProvider = appPasswordSessions(() => author.appPassword, { identity, fetch })
+  const blobs = blobSupplier({
+    identity,
+    plcUrl: stack.plcUrl,
+    network: { fetch, queues: createHostQueues() },
+    // The pictures that the appview has served: the PDS deletes them with the records.
+    sources: [await folderSource(blobFolder)],
   })
-  const functions = [createWriteRecords({ inngest, sessionProvider, network: context.network })]
+  const requests = databaseRequests(context.production)
+  const functions = createFunctions({ inngest, sessionProvider, network: context.network, blobs, requests })
   const served = await serveFunctions({ inngest, functions })
   try {
     await stack.inngest.register(served.url)
@@ -207,11 +219,14 @@ async function restore(
       const summary = await writeThroughInngest({
         ...job,
         inngest: settings,
+        requests,
         pollMs: 50,
         onProgress: ({ recordsDone, recordCount }) => advance?.(recordsDone, recordCount),
       })
-      const notWritten = summary.notWritten.map(({ collection, rkey, reason }) => ({
+      const notWritten = summary.notWritten.map(({ collection, rkey, outcome, refusal, reason }) => ({
         uri: `at://${author.did}/${collection}/${rkey}`,
+        outcome,
+        ...(refusal && { refusal }),
         reason,
       }))
       return { ...summary, notWritten }
@@ -224,6 +239,7 @@ async function restore(
       writer,
       folder: await createRunFolder(runs, author.did, new Date()),
       onConflict: 'overwrite',
+      blobs: { supply: await blobs(author.did) },
       confirm: async () => true,
       onProgress: (phase, done, total) => onProgress?.(phase, done, total),
     })

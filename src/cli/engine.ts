@@ -1,8 +1,16 @@
 import { type Config, SETTINGS } from '../config.ts'
 import { ConfigError, messageOf, UnavailableError } from '../errors.ts'
-import type { WriteSummary as Written } from '../inngest/index.ts'
-import { type InngestOptions, writeLocally, writeThroughInngest } from '../inngest/index.ts'
-import type { Writer, WriteSummary } from '../restore/context.ts'
+import type { WriteSummary } from '../inngest/index.ts'
+import {
+  databaseRequests,
+  type InngestOptions,
+  type WriteAttempt,
+  writeLocally,
+  writeThroughInngest,
+} from '../inngest/index.ts'
+import type { PointLimits } from '../pds/budget.ts'
+import type { Writer, WriterSummary } from '../restore/context.ts'
+import { blobsOf } from './blobs.ts'
 import type { CliContext } from './context.ts'
 import { say } from './output.ts'
 import { assertSessionAlive, type SessionProvider } from './sessions.ts'
@@ -12,10 +20,12 @@ export interface Engine {
   sessionProvider: SessionProvider
   /** Ends the writing after the batch under way; a run in Inngest goes on. */
   signal: AbortSignal
+  /** Of an earlier call that did not end, or for this one. @defaultValue a new one, which no later call goes on from */
+  attempt?: WriteAttempt
 }
 
 /** The engine that a command was told to write with. */
-export function writerOf(context: CliContext, { engine, sessionProvider, signal }: Engine): Writer {
+export function writerOf(context: CliContext, { engine, sessionProvider, signal, attempt }: Engine): Writer {
   return async ({ did, run, records, onConflict, onProgress }) => {
     const job = {
       did,
@@ -28,8 +38,20 @@ export function writerOf(context: CliContext, { engine, sessionProvider, signal 
     }
     const summary =
       engine === 'local'
-        ? await writeLocally({ ...job, sessionProvider, network: context.network, onWait: sayWait })
-        : await writeThroughInngest({ ...job, inngest: inngestOptions(context.config) })
+        ? await writeLocally({
+            ...job,
+            sessionProvider,
+            network: context.network,
+            blobs: await blobsOf(context),
+            pointLimits: pointLimitsOf(context.config),
+            onWait: sayWait,
+          })
+        : await writeThroughInngest({
+            ...job,
+            inngest: inngestOptions(context.config),
+            requests: databaseRequests(context.production),
+            ...(attempt && { attempt }),
+          })
     return summaryOf(did, summary)
   }
 }
@@ -46,6 +68,13 @@ export async function assertEngineReady(
 ): Promise<void> {
   if (engine === 'inngest') return assertInngest(context.config)
   await assertSessionAlive(context, sessionProvider, did)
+}
+
+export function pointLimitsOf(config: Config): PointLimits {
+  return {
+    perHour: Number(config.required('pointsPerHour')),
+    perDay: Number(config.required('pointsPerDay')),
+  }
 }
 
 /** Where Inngest is and with which keys, as configured. */
@@ -87,14 +116,19 @@ async function assertInngest(config: Config): Promise<void> {
 
 function summaryOf(
   did: string,
-  { success, recordsWritten, batchCount, notWritten, notWrittenOmitted }: Written,
-): WriteSummary {
-  const named = notWritten.map(({ collection, rkey, reason }) => ({
-    uri: `at://${did}/${collection}/${rkey}`,
-    reason,
-  }))
-  const rest = notWrittenOmitted > 0 ? [{ uri: `at://${did}`, reason: `and ${notWrittenOmitted} more` }] : []
-  return { success, recordsWritten, batchCount, notWritten: [...named, ...rest] }
+  { success, recordsWritten, batchCount, notWritten }: WriteSummary,
+): WriterSummary {
+  return {
+    success,
+    recordsWritten,
+    batchCount,
+    notWritten: notWritten.map(({ collection, rkey, outcome, refusal, reason }) => ({
+      uri: `at://${did}/${collection}/${rkey}`,
+      outcome,
+      ...(refusal && { refusal }),
+      reason,
+    })),
+  }
 }
 
 /** A limit of the PDS may hold a write for hours: silence would look like a hang. */

@@ -38,6 +38,13 @@ export function conflictOption(): Option {
     .default('overwrite')
 }
 
+export function yesOption(): Option {
+  return new Option(
+    '--yes <production>',
+    'confirm without asking: the name of production, as the plan prints it',
+  )
+}
+
 /** May be given several times. */
 export function exceptOption(): Option {
   return new Option(

@@ -5,6 +5,7 @@ import { version } from '../version.ts'
 import type { DefineCommand } from './command.ts'
 import { compareCommand } from './commands/compare.ts'
 import { consumeCommand } from './commands/consume.ts'
+import { deadLettersCommand } from './commands/dead-letters.ts'
 import { extractCommand } from './commands/extract.ts'
 import { loginCommand } from './commands/login.ts'
 import { reconcileCommand } from './commands/reconcile.ts'
@@ -24,6 +25,7 @@ const COMMANDS: readonly DefineCommand[] = [
   reconcileCommand,
   compareCommand,
   consumeCommand,
+  deadLettersCommand,
   serveCommand,
 ]
 

@@ -22,7 +22,7 @@ export interface InngestOptions {
 }
 
 /** The SDK sets no time limit of its own: a server that never answers would hold a send for ever. */
-export const REQUEST_TIMEOUT_MS = 30_000
+const REQUEST_TIMEOUT_MS = 30_000
 
 /**
  * The Inngest client of this app. Checkpointing, the SDK's default, is off: it reports finished steps in requests of

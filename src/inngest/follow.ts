@@ -25,6 +25,7 @@ export interface FollowOptions {
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000
+const START_TIMEOUT_MS = 60_000
 /** In a row: a server that is restarted meanwhile must not end the waiting. */
 const MAX_FAILED_LOOKS = 10
 const ENDED: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled', 'skipped'])
@@ -37,7 +38,18 @@ const ENDED: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled', 
  *   it does not accept the signing key
  */
 export async function followRuns(eventId: string, api: RunsApi, options: FollowOptions = {}): Promise<Run[]> {
-  const { pollMs = 1000, timeoutMs = DAY_MS, startTimeoutMs = 60_000, signal } = options
+  const runs = await runsStartedBy(eventId, api, options)
+  if (runs !== undefined) return runs
+  throw notStarted(api.baseUrl, options.startTimeoutMs ?? START_TIMEOUT_MS)
+}
+
+/** As {@link followRuns}, but undefined when no run starts. */
+export async function runsStartedBy(
+  eventId: string,
+  api: RunsApi,
+  options: FollowOptions = {},
+): Promise<Run[] | undefined> {
+  const { pollMs = 1000, timeoutMs = DAY_MS, startTimeoutMs = START_TIMEOUT_MS, signal } = options
   const startedAtMs = Date.now()
   let failedLooks = 0
   for (;;) {
@@ -50,13 +62,13 @@ export async function followRuns(eventId: string, api: RunsApi, options: FollowO
     if (runs !== undefined) failedLooks = 0
     if (runs !== undefined && runs.length > 0 && runs.every(hasEnded)) return runs
     const waitedMs = Date.now() - startedAtMs
-    if (runs?.length === 0 && waitedMs > startTimeoutMs) throw notStarted(api.baseUrl, startTimeoutMs)
+    if (runs?.length === 0 && waitedMs > startTimeoutMs) return undefined
     if (waitedMs > timeoutMs) throw notEnded(timeoutMs)
     await pause(pollMs, signal)
   }
 }
 
-export function hasEnded({ status }: Run): boolean {
+function hasEnded({ status }: Run): boolean {
   return ENDED.has(status.toLowerCase())
 }
 

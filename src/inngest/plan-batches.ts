@@ -2,7 +2,7 @@ import { packBatches, type Sized } from '../pds/batches.ts'
 import type { Budget } from '../pds/budget.ts'
 import type { LostRecord, RefusedRecord } from '../pds/lost-record.ts'
 import { measure } from '../pds/measured.ts'
-import { pendingOf } from '../pds/pending.ts'
+import { pendingOf, whyStays } from '../pds/pending.ts'
 import { type PlannedRecord, planWrite } from '../pds/plan.ts'
 import type { Way } from '../pds/way.ts'
 import type { Head, RecordToWrite, WrittenRecord } from '../pds/write.ts'
@@ -27,31 +27,43 @@ export interface BatchPlan {
   settled: Tally
 }
 
+export interface PlanBatchesOptions {
+  /** What the account may still write, and what time it is: the way depends on it. */
+  pace?: { budget: Budget; nowMs: number }
+  /** Indices of the records to plan. @defaultValue all */
+  among?: readonly number[]
+  /** What a record that is there already counts as. @defaultValue 'same' */
+  outcomeOfSame?: (index: number) => WrittenRecord['outcome']
+}
+
 interface Left extends Sized {
   index: number
   isOverwrite: boolean
 }
 
-/** @param pace what the account may still write, and what time it is: the way depends on it */
 export function planBatches(
   request: WriteRequest,
   repo: VerifiedRepo,
-  pace?: { budget: Budget; nowMs: number },
+  { pace, among = [...request.records.keys()], outcomeOfSame = () => 'same' }: PlanBatchesOptions = {},
 ): BatchPlan {
   const { did, records, onConflict } = request
-  const lost = records.map((record) => asLostRecord(did, record))
-  const plan = planWrite(lost, repo, onConflict, undefined, pace)
+  const wanted = among.flatMap((index) => {
+    const record = records[index]
+    return record === undefined ? [] : [{ index, record }]
+  })
+  const lost = wanted.map(({ record }) => asLostRecord(did, record))
+  const plan = planWrite(lost, repo, onConflict, newerThanPlanned(did, wanted, repo), pace)
   const settled: WrittenRecord[] = []
   const left: Left[] = []
-  for (const [index, record] of records.entries()) {
-    const planned = plan.records[index]
+  for (const [position, { index, record }] of wanted.entries()) {
+    const planned = plan.records[position]
     if (planned === undefined) continue
     if (planned.action === 'create' || planned.action === 'overwrite') {
       const pending = pendingOf(record)
       if ('reason' in pending) continue
       const { jsonBytes, blockBytes = 0 } = pending
       left.push({ index, isOverwrite: planned.action === 'overwrite', jsonBytes, blockBytes })
-    } else settled.push(settledAs(record, planned))
+    } else settled.push(settledAs(record, planned, outcomeOfSame(index)))
   }
   return {
     head: { commit: repo.commit.toString(), rev: repo.rev },
@@ -62,6 +74,21 @@ export function planBatches(
     })),
     settled: tallyOf(settled),
   }
+}
+
+/** By URI, why a record that came since the sender made its plan stays. */
+function newerThanPlanned(
+  did: string,
+  wanted: readonly { record: RecordToWrite }[],
+  repo: VerifiedRepo,
+): Map<string, string> {
+  return new Map(
+    wanted.flatMap(({ record }) => {
+      const { collection, rkey } = record
+      const reason = whyStays(record, repo.get(collection, rkey)?.cid.toString())
+      return reason === undefined ? [] : [[`at://${did}/${collection}/${rkey}`, reason] as const]
+    }),
+  )
 }
 
 function asLostRecord(did: string, { collection, rkey, record }: RecordToWrite): LostRecord | RefusedRecord {
@@ -82,7 +109,17 @@ function asLostRecord(did: string, { collection, rkey, record }: RecordToWrite):
   }
 }
 
-function settledAs({ collection, rkey }: RecordToWrite, { action, reason }: PlannedRecord): WrittenRecord {
-  const outcome = action === 'same' ? 'same' : action === 'keep' ? 'kept' : 'refused'
-  return { collection, rkey, outcome, ...(reason === undefined ? {} : { reason }) }
+function settledAs(
+  { collection, rkey }: RecordToWrite,
+  { action, refusal, reason }: PlannedRecord,
+  same: WrittenRecord['outcome'],
+): WrittenRecord {
+  const outcome = action === 'same' ? same : action === 'keep' ? 'kept' : 'refused'
+  return {
+    collection,
+    rkey,
+    outcome,
+    ...(refusal === undefined ? {} : { refusal }),
+    ...(reason === undefined ? {} : { reason }),
+  }
 }

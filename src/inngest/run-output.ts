@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { type ReplayError, RestoreError, SessionError } from '../errors.ts'
+import { FAILURE_HINT, failureMessage } from './failed-run.ts'
 import type { Run } from './follow.ts'
 import { addSummaries, type WriteSummary, writeSummarySchema } from './summary.ts'
 
@@ -31,12 +32,10 @@ function failureOf(run: Run, did: string): ReplayError {
   const parsed = failureSchema.safeParse(fromText(run.output))
   const { name, message } = parsed.success
     ? parsed.data
-    : { name: 'Error', message: `It ended as ${run.status}, without a message.` }
-  const text = `Inngest run ${run.run_id} did not write all records of ${did}: ${message}`
-  const hint =
-    'Put right what it names and run the same command again; what is written already is not written twice.'
-  if (name === SessionError.name) return new SessionError(text, { did, hint })
-  return new RestoreError(text, { did, hint })
+    : { name: 'Error', message: `it ended as ${run.status}, without a message` }
+  const text = failureMessage({ runId: run.run_id, did }, message)
+  if (name === SessionError.name) return new SessionError(text, { did, hint: FAILURE_HINT })
+  return new RestoreError(text, { did, hint: FAILURE_HINT })
 }
 
 function fromText(output: unknown): unknown {

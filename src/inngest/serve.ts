@@ -3,6 +3,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Inngest, InngestFunction } from 'inngest'
 import { serve } from 'inngest/node'
 import { UnavailableError } from '../errors.ts'
+import { type Logger, silentLogger } from '../logger.ts'
+import { type ReadinessCheck, readinessOf, signingCheck } from './readiness.ts'
 
 export interface ServeOptions {
   inngest: Inngest.Any
@@ -11,6 +13,10 @@ export interface ServeOptions {
   port?: number
   /** Address to listen on. @defaultValue '127.0.0.1' */
   host?: string
+  /** What /readyz looks at, beside whether calls can be checked by a signing key. @defaultValue nothing */
+  readiness?: readonly ReadinessCheck[]
+  /** Gets one line for each request that could not be read. @defaultValue none are logged */
+  logger?: Logger
 }
 
 export interface ServedFunctions extends AsyncDisposable {
@@ -30,27 +36,43 @@ const MAX_BODY_BYTES = 8 * 1024 ** 2
 const GRACE_MS = 5_000
 
 /**
- * Serves functions to Inngest, and GET /healthz. Unless the client is in development mode only requests that are
- * signed with the signing key are answered, those that ask for registration included.
+ * Serves functions to Inngest. Unless the client is in development mode only requests that are signed with the
+ * signing key are answered, those that ask for registration included. Beside that GET /healthz (200 while the process
+ * is alive) and GET /readyz (200 when the functions can do their work, 503 and one line of reason otherwise).
  *
  * @throws UnavailableError when the port cannot be had
  */
 export async function serveFunctions(options: ServeOptions): Promise<ServedFunctions> {
-  const { inngest, functions, port = 0, host = '127.0.0.1' } = options
+  const { inngest, functions, port = 0, host = '127.0.0.1', readiness = [], logger = silentLogger } = options
   const inngestHandler = serve({
     client: inngest,
     functions,
     servePath: SERVE_PATH,
     enableUnauthedSync: false,
   })
-  const server = createServer((request, response) => {
+  const whyNotReady = readinessOf([signingCheck(inngest), ...readiness])
+  const route = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = request.url?.split('?', 1)[0]
     if (path === '/healthz' && request.method === 'GET') return answer(response, 200, 'ok')
+    if (path === '/readyz' && request.method === 'GET') {
+      const reason = await whyNotReady()
+      return answer(response, reason === undefined ? 200 : 503, reason ?? 'ready')
+    }
     if (path !== SERVE_PATH) return answer(response, 404, 'not found')
     const refusal = refusalOf(request)
     if (refusal !== undefined)
       return answer(response, refusal, 'a body of known and moderate length is needed')
-    return inngestHandler(request, response)
+    await inngestHandler(request, response)
+  }
+  const server = createServer((request, response) => {
+    // The SDK throws where it cannot read a request: cut off, no JSON, no address. That is before it looks at the
+    // signature, so that anybody can bring it about.
+    route(request, response).catch((error: unknown) => {
+      // The name alone: the text of a syntax error quotes the body.
+      const errorName = error instanceof Error ? error.name : 'none'
+      logger.warn({ errorName, method: request.method }, 'A request could not be read.')
+      refuse(response)
+    })
   })
   const url = await listen(server, port, host)
   return { url, [Symbol.asyncDispose]: () => close(server) }
@@ -64,6 +86,11 @@ function refusalOf({ headers }: IncomingMessage): number | undefined {
 function answer(response: ServerResponse, status: number, text: string): void {
   const connection = status < 400 ? {} : { connection: 'close' }
   response.writeHead(status, { 'content-type': 'text/plain', ...connection }).end(`${text}\n`)
+}
+
+function refuse(response: ServerResponse): void {
+  if (response.headersSent) response.destroy()
+  else answer(response, 400, 'the request could not be read')
 }
 
 async function listen(server: Server, port: number, host: string): Promise<string> {

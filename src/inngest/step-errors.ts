@@ -28,6 +28,7 @@ function named(error: Error, name: string): Error {
   return error
 }
 
-function sentence(text: string): string {
+/** With a full stop at its end. */
+export function sentence(text: string): string {
   return /[.!?]$/.test(text) ? text : `${text}.`
 }

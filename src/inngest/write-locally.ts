@@ -1,6 +1,8 @@
+import type { BlobSupplier } from '../pds/blobs/supply.ts'
 import type { PointLimits } from '../pds/budget.ts'
 import type { SessionProvider } from '../pds/session.ts'
 import { pause } from './follow.ts'
+import { keepBlobs } from './kept-blobs.ts'
 import { keepBudgets } from './kept-budgets.ts'
 import { keepSessions } from './kept-sessions.ts'
 import { type Network, runWrite, type Wait } from './run-write.ts'
@@ -10,6 +12,8 @@ import { requestOf, type WriteJob } from './write-job.ts'
 export interface LocalWrite extends WriteJob {
   sessionProvider: SessionProvider
   network: Network
+  /** Where blobs that the PDS does not serve come from. @defaultValue none are uploaded */
+  blobs?: BlobSupplier
   /** What the PDS allows an account. @defaultValue 5,000 points an hour and 35,000 a day */
   pointLimits?: PointLimits
   /** Told when the rate limit asks for a wait. */
@@ -32,7 +36,7 @@ export interface Clock {
  * @throws SessionError, UnavailableError, PdsError, VerificationError
  */
 export async function writeLocally(options: LocalWrite): Promise<WriteSummary> {
-  const { signal, onProgress, sessionProvider, network, clock = systemClock, onWait } = options
+  const { signal, onProgress, sessionProvider, network, blobs, clock = systemClock, onWait } = options
   const request = requestOf(options)
   if (request === undefined) return addSummaries([])
   const recordCount = request.records.length
@@ -50,13 +54,14 @@ export async function writeLocally(options: LocalWrite): Promise<WriteSummary> {
       },
       waitUntil: (_, untilMs) => clock.waitUntil(untilMs, signal),
     },
-    request,
+    { did: request.did, load: async () => request },
     {
       sessions: keepSessions(sessionProvider),
       budgets: keepBudgets(options.pointLimits),
       now: () => clock.now(),
       network,
-      batchesPerStep: Number.POSITIVE_INFINITY,
+      stepBudgetMs: Number.POSITIVE_INFINITY,
+      ...(blobs === undefined ? {} : { blobs: keepBlobs(blobs) }),
       onPlan: ({ batches }) =>
         advance(recordCount - batches.reduce((sum, { records }) => sum + records.length, 0)),
       onCommit: advance,

@@ -8,6 +8,11 @@ export interface RecordToWrite {
   collection: string
   rkey: string
   record: JsonObject
+  /**
+   * CID of the one record that this may replace, as the plan saw it and its owner saved it; null: none was there.
+   * Another one that came since stays. @defaultValue whatever is there, as the conflict policy says
+   */
+  replaces?: string | null | undefined
 }
 
 export interface RecordName {
@@ -26,9 +31,22 @@ export function pendingOf(record: RecordToWrite): Pending | { reason: string } {
   const measured = measure(record.record, record)
   if ('reason' in measured) return measured
   const { cid, blockBytes } = measured
-  const { collection, rkey } = record
   const jsonBytes = operationBytes(record, measured)
-  return { collection, rkey, record: record.record, cid, blockBytes, jsonBytes, isCreate: true }
+  return { ...toWrite(record), cid, blockBytes, jsonBytes, isCreate: true }
+}
+
+/** Only what makes a record to be written. */
+export function toWrite({ collection, rkey, record, replaces }: RecordToWrite): RecordToWrite {
+  return { collection, rkey, record, ...(replaces === undefined ? {} : { replaces }) }
+}
+
+/** Why a record that is there now stays, whatever the conflict policy says; undefined: it need not. */
+export function whyStays(
+  { replaces }: Pick<RecordToWrite, 'replaces'>,
+  currentCid: string | undefined,
+): string | undefined {
+  if (replaces === undefined || currentCid === undefined || currentCid === replaces) return undefined
+  return 'another record came there since the plan was made'
 }
 
 /** The same where the repo holds `currentCid`, or nothing, under its key. */

@@ -1,5 +1,5 @@
 import { XRPCError } from '@atproto/api'
-import { PdsError } from '../errors.ts'
+import { PdsError, type UnavailableError } from '../errors.ts'
 import { CEILINGS } from './batches.ts'
 import { available, type RateLimit } from './budget.ts'
 import { operationOf, type Pending } from './pending.ts'
@@ -12,7 +12,7 @@ export interface Call {
   way: Way
   items: Pending[]
   points: number
-  /** The commit that it is to follow; undefined: any. */
+  /** The commit that an applyWrites is to follow; undefined: any. A putRecord swaps its own record instead. */
   swapCommit?: string
 }
 
@@ -20,7 +20,7 @@ export interface CallChoice {
   state: WriteState
   /** What the plan chose. */
   way: Way
-  /** At most this many records. */
+  /** At most this many records: see `CallSizes`. */
   maxItems: number
   nowMs: number
 }
@@ -39,7 +39,12 @@ export function nextCall(queue: readonly Pending[], choice: CallChoice): Call | 
   const items = queue.slice(0, count)
   if (items.length === 0) return undefined
   const points = items.reduce((sum, item) => sum + pointsOf(item, way), 0)
-  return { way, items, points, ...(isBusy || head === undefined ? {} : { swapCommit: head.commit }) }
+  return {
+    way,
+    items,
+    points,
+    ...(isBusy || head === undefined || way === 'putRecord' ? {} : { swapCommit: head.commit }),
+  }
 }
 
 /** On a busy account an overwrite goes alone: others' commits cannot disturb a swap of one record. */
@@ -77,6 +82,11 @@ function answerOf({ commit, rev, limits }: Partial<Head> & { limits?: RateLimit 
 /** By its status: a proxy before the host names its error as it pleases. */
 export function isTooLarge(error: unknown): error is PdsError {
   return error instanceof PdsError && error.cause instanceof XRPCError && error.cause.status === 413
+}
+
+/** The host took the call and failed in it: not a proxy before it, nor the network. */
+export function isServerError({ cause }: UnavailableError): boolean {
+  return cause instanceof XRPCError && cause.status === 500
 }
 
 function untilOverwrite(queue: readonly Pending[]): readonly Pending[] {

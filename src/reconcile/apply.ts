@@ -1,14 +1,15 @@
-import { z } from 'zod'
 import { derivedTable } from '../appview/derived.ts'
 import { rowId, type Snapshot, type SnapshotTable } from '../backup/snapshot.ts'
 import type { Catalog } from '../database/catalog.ts'
 import type { Database } from '../database/client.ts'
 import type { ExactRow } from '../database/exact.ts'
-import { retrying } from '../database/retry.ts'
-import { type AppView, ROW_OUTCOMES, type RowOutcome } from '../events.ts'
+import { setMarks } from '../database/marks.ts'
+import type { AppView, RowOutcome } from '../events.ts'
+import { insertRows, type SetRow, setRows, sweep } from './calls.ts'
 import { countableDefaults } from './columns.ts'
 import type { CurrentRows } from './current.ts'
-import { halved } from './halved.ts'
+import { marksOf } from './marks.ts'
+import { keptOfBackup } from './merge-row.ts'
 import type { PlannedRow, ReconcilePlan } from './plan.ts'
 
 /** What became of one row of the snapshot. */
@@ -40,23 +41,8 @@ export interface ApplyOptions {
 /** Rows in one transaction: well under the 8 seconds that a statement has through the API. */
 const ROWS_PER_BATCH = 500
 
-const FOREIGN_KEY_VIOLATION = '23503'
-
-const insertAnswer = z.object({
-  rows: z.array(z.object({ id: z.string(), outcome: z.enum(ROW_OUTCOMES), detail: z.string().optional() })),
-  observed: z.array(z.object({ table: z.string(), column: z.string() })),
-})
-const setAnswer = z.object({
-  rows: z.array(
-    z.object({
-      id: z.string(),
-      outcome: z.enum(['set', 'unchanged', 'kept', 'missing', 'blocked', 'failed']),
-      detail: z.string().optional(),
-    }),
-  ),
-})
-
-type SetRow = z.infer<typeof setAnswer>['rows'][number]
+/** Outcomes of a row in which something that was to be set was not. */
+const UNSET: ReadonlySet<RowOutcome> = new Set(['kept', 'blocked', 'failed'])
 
 /**
  * Does what a plan says. The database decides again for each row in the transaction that writes it. All rows are
@@ -66,6 +52,7 @@ type SetRow = z.infer<typeof setAnswer>['rows'][number]
  */
 export async function applyReconcile(options: ApplyOptions): Promise<ReconcileResult> {
   const run = new ReconcileRun(options)
+  await setMarks(options.database, marksOf(options))
   for (const { table, rows } of options.plan.tables) {
     await run.insert(
       table,
@@ -107,15 +94,30 @@ class ReconcileRun {
     )
     let open = planned
     for (;;) {
-      const blocked = await this.#insertOnce(table, open)
+      const isWithout = (row: PlannedRow) => row.withoutRecord === true
+      const blocked = [
+        ...(await this.#insertOnce(table, open.filter(isWithout), true)),
+        ...(await this.#insertOnce(
+          table,
+          open.filter((row) => !isWithout(row)),
+          false,
+        )),
+      ]
       // In a table that refers to itself the row waited for may have come in a later batch.
       if (!refersToItself || blocked.length === 0 || blocked.length === open.length) return
       open = blocked
     }
   }
 
-  /** The rows that are blocked. */
-  async #insertOnce(table: string, planned: readonly PlannedRow[]): Promise<PlannedRow[]> {
+  /**
+   * @param withoutRecord the rows come although their records are deleted: those could not be written back
+   * @returns the rows that are blocked
+   */
+  async #insertOnce(
+    table: string,
+    planned: readonly PlannedRow[],
+    withoutRecord: boolean,
+  ): Promise<PlannedRow[]> {
     const source = this.#source(table)
     const known = new Set(this.#options.catalog.writableColumns(table))
     const columns = source.columns.map((column) => column.name).filter((column) => known.has(column))
@@ -124,13 +126,16 @@ class ReconcileRun {
     const defaults = countableDefaults(this.#options.catalog, table)
     for (const batch of inBatches(planned)) {
       const rows = batch.map(({ id }) => ({ id, row: { ...pick(byId.get(id) ?? {}, columns), ...defaults } }))
-      const answer = await this.#insertRows(
-        { table, key: source.key, columns, ...(of === undefined ? {} : { of }) },
+      const answer = await insertRows(
+        this.#options.database,
+        { table, key: source.key, columns, ...(of === undefined || withoutRecord ? {} : { of }) },
         rows,
       )
+      const reasons = new Map(batch.map(({ id, reason }) => [id, reason]))
       for (const { id, outcome, detail } of answer.rows) {
         const row: ReconciledRow = { id, outcome }
-        if (detail !== undefined) row.reason = detail
+        const reason = outcome === 'restored' ? reasons.get(id) : detail
+        if (reason !== undefined) row.reason = reason
         if (outcome === 'restored' && of !== undefined && !this.#isOwn(byId.get(id)?.[of]))
           row.unverified = true
         this.#outcomes.set(`${table} ${id}`, row)
@@ -149,11 +154,9 @@ class ReconcileRun {
    * old values that way.
    */
   async sweep(): Promise<void> {
-    const tables = this.#options.plan.tables
-      .filter(({ rows }) => rows.some((row) => row.action === 'insert'))
-      .map(({ table }) => table)
+    const tables = this.#options.plan.tables.filter((planned) => planned.sweep).map(({ table }) => table)
     if (tables.length === 0) return
-    await retrying(() => this.#options.database.call('firehose_replay_sweep', { tables }))
+    await sweep(this.#options.database, tables)
   }
 
   /** @param seen what a row must still hold to be changed */
@@ -164,26 +167,34 @@ class ReconcileRun {
   ): Promise<void> {
     const source = this.#source(table)
     const byId = new Map(source.rows.map((row) => [rowId(row, source.key), row]))
-    for (const [columns, group] of this.#byColumns(table, planned)) {
+    for (const [columns, group] of this.#byColumns(table, planned.flatMap(withAwaitedApart))) {
       for (const batch of inBatches(group)) {
-        const rows = batch.map(({ id }) => {
+        const rows = batch.map(({ id, merged }) => {
           const row = byId.get(id) ?? {}
           return {
             id,
             key: pick(row, source.key),
-            set: pick(row, columns),
+            set: pick(merged ? { ...row, ...this.#merged(source, row, seen(id)) } : row, columns),
             when: pick(seen(id), columns),
           }
         })
-        const answer = await this.#setRows({ table, key: source.key, columns }, rows)
+        const answer = await setRows(this.#options.database, { table, key: source.key, columns }, rows)
         const plannedById = new Map(batch.map((row) => [row.id, row]))
         for (const set of answer) {
-          const row = rowThatWasSet(set, plannedById.get(set.id)?.outcome ?? 'kept')
-          this.#outcomes.set(`${table} ${row.id}`, { ...this.#outcomes.get(`${table} ${row.id}`), ...row })
+          const row = rowThatWasSet(set, plannedById.get(set.id))
+          const before = this.#outcomes.get(`${table} ${row.id}`)
+          // Columns that were set do not make up for others of the row that were not.
+          if (before === undefined || !UNSET.has(before.outcome))
+            this.#outcomes.set(`${table} ${row.id}`, { ...before, ...row })
         }
         this.#report(batch.length)
       }
     }
+  }
+
+  /** The handler says it again: a plan names columns, no values. */
+  #merged(source: SnapshotTable, row: ExactRow, now: ExactRow): ExactRow {
+    return Object.fromEntries(keptOfBackup(this.#options.appview, source, row, now))
   }
 
   /** Gives inserted rows the values that were held back, in the columns that no trigger turned out to keep. */
@@ -210,42 +221,6 @@ class ReconcileRun {
       })),
       triggerKept: [...this.#observed.values()],
     }
-  }
-
-  async #insertRows(
-    shape: object,
-    rows: readonly { id: string; row: ExactRow }[],
-  ): Promise<z.infer<typeof insertAnswer>> {
-    const answers = await halved(
-      rows,
-      async (some) =>
-        insertAnswer.parse(
-          await this.#options.database.call('firehose_replay_restore', { ...shape, rows: some }),
-        ),
-      ({ id }, { message }) => ({
-        rows: [{ id, outcome: 'failed' as const, detail: message }],
-        observed: [],
-      }),
-    )
-    return {
-      rows: answers.flatMap((answer) => answer.rows),
-      observed: answers.flatMap((answer) => answer.observed),
-    }
-  }
-
-  /** A row that the set value names may have gone since the plan: that blocks it, like one that is inserted. */
-  async #setRows(shape: object, rows: readonly { id: string }[]): Promise<SetRow[]> {
-    const answers = await halved(
-      rows,
-      async (some) => {
-        const batch = { ...shape, rows: some }
-        return setAnswer.parse(await this.#options.database.call('firehose_replay_set_columns', batch)).rows
-      },
-      ({ id }, { code, message }): SetRow[] => [
-        { id, outcome: code === FOREIGN_KEY_VIOLATION ? 'blocked' : 'failed', detail: message },
-      ],
-    )
-    return answers.flat()
   }
 
   /** Rows that set the same columns, without those that triggers turned out to keep. */
@@ -283,11 +258,19 @@ class ReconcileRun {
   }
 }
 
-function rowThatWasSet({ id, outcome, detail }: SetRow, wanted: RowOutcome): ReconciledRow {
+/** What the index has filled by now must not look like a change to the row's other columns. */
+function withAwaitedApart(planned: PlannedRow): PlannedRow[] {
+  const { awaited, columns = [], ...row } = planned
+  if (awaited === undefined) return [planned]
+  const others = columns.filter((column) => !awaited.includes(column))
+  return [{ ...row, columns: awaited }, ...(others.length > 0 ? [{ ...row, columns: others }] : [])]
+}
+
+function rowThatWasSet({ id, outcome, detail }: SetRow, planned: PlannedRow | undefined): ReconciledRow {
   switch (outcome) {
     case 'set':
     case 'unchanged':
-      return { id, outcome: wanted }
+      return withoutAction(planned ?? { id, action: 'set', outcome: 'kept' })
     case 'blocked':
     case 'failed':
       return { id, outcome, reason: detail ?? 'the database refused it' }

@@ -1,13 +1,16 @@
-import { AtUri, isAtUriString } from '@atproto/syntax'
 import { derivedTable } from '../appview/derived.ts'
-import { rowId, type Snapshot, type SnapshotTable } from '../backup/snapshot.ts'
-import { type Catalog, constantDefault, type ForeignKey } from '../database/catalog.ts'
+import { rowId, type SnapshotTable } from '../backup/snapshot.ts'
+import { constantDefault } from '../database/catalog.ts'
 import type { ExactRow } from '../database/exact.ts'
-import { canonicalInstant, meaningOf } from '../database/meaning.ts'
-import type { RecordState } from '../database/record-state.ts'
-import type { AppView, DerivedTable, RowOutcome } from '../events.ts'
+import { meaningOf } from '../database/meaning.ts'
+import type { DerivedTable, RowOutcome } from '../events.ts'
 import { nonDerivableColumns } from './columns.ts'
-import type { ReplayedRows } from './replayed-rows.ts'
+import { RowsFromBackup } from './from-backup.ts'
+import type { ReconcileInput } from './input.ts'
+import { LostRows } from './lost-rows.ts'
+import { holdsRecord, keptOfBackup } from './merge-row.ts'
+import { inOrder } from './order.ts'
+import { OwnRecords } from './own-records.ts'
 
 /** What is to become of one row of the snapshot. */
 export interface PlannedRow {
@@ -18,11 +21,19 @@ export interface PlannedRow {
   outcome: RowOutcome
   /** Columns to set back, for `set`. */
   columns?: readonly string[]
+  /** Of these columns, those that the index fills by itself where it waits for what they name. */
+  awaited?: readonly string[]
+  /** Some of these columns are what the handler's `mergeRow` keeps of the backup's row. */
+  merged?: true
+  /** The row's record could not be written back: the row comes although the index knows the record as deleted. */
+  withoutRecord?: true
   reason?: string
 }
 
 export interface PlannedTable {
   table: string
+  /** Rows come here, now or in an earlier run, that no replay gives: what the index has waiting for them is let in. */
+  sweep?: true
   rows: PlannedRow[]
 }
 
@@ -32,81 +43,118 @@ export interface ReconcilePlan {
   tables: PlannedTable[]
 }
 
-export interface ReconcileInput {
-  snapshot: Snapshot
-  appview: AppView
-  /** Of production. */
-  catalog: Catalog
-  /** By table and row id, the rows of the snapshot's keys that production has now. */
-  current: ReadonlyMap<string, ReadonlyMap<string, ExactRow>>
-  /** What the index knows of the account's own records. */
-  states: ReadonlyMap<string, RecordState>
-  /** The rows that the account's records stand for, as its handlers say. */
-  replayed: ReplayedRows
-  /** When the account's records were first marked for a restore, as the database prints it. */
-  markedAt: string | undefined
-  /** URIs of the records that were marked. */
-  marked: ReadonlySet<string>
+/** The input, and what is known from it. */
+interface Known {
+  input: ReconcileInput
+  records: OwnRecords
+  lost: LostRows
+  fromBackup: RowsFromBackup
+}
+
+/** A row of the snapshot, and what it is made from. */
+interface Planned {
+  id: string
+  row: ExactRow
+  table: SnapshotTable
+  derived: DerivedTable | undefined
+  /** The account's own record that the row is made from, if it is. */
+  ownRecord: string | undefined
 }
 
 /**
- * Decides for each row of the snapshot. Four rules:
+ * Decides for each row of the snapshot. Six rules:
  *
  * - What a replay of this account gives back is left to it; only its columns that no handler writes are set back,
  *   and only in rows that were made anew since the restore began.
+ * - A row whose record could not be written back comes from the backup all the same, and so do own rows that wait
+ *   for such a one.
+ * - Where the record is a shorter form of the row, what its handler's `mergeRow` names is set back, as long as nobody
+ *   has written it since.
  * - A row that is absent comes back when the incident took it, that is, when a row it hangs on by a cascade was
  *   lost. A row whose parents stood all along was deleted by someone since the backup, and stays deleted.
  * - A column that ON DELETE SET NULL emptied, because the row it named was lost, is filled while it is still empty.
  * - Everything else that differs was changed since, and is kept.
  */
 export function planReconcile(input: ReconcileInput): ReconcilePlan {
-  const lost = new LostRows(input)
+  const records = new OwnRecords(input)
+  const lost = new LostRows(input, records)
+  const known: Known = { input, records, lost, fromBackup: rowsFromBackup(input, records) }
   return {
     did: input.snapshot.did,
-    tables: inOrder(input).map((table) => ({
-      table: table.table,
-      rows: table.rows.map((row) => planRow(row, table, input, lost)),
-    })),
+    tables: inOrder(input).map((table) => {
+      const rows = table.rows.map((row) => planRow(plannedOf(row, table, input), known))
+      const isSwept = known.fromBackup.hasAny(table.table) || rows.some(({ action }) => action === 'insert')
+      return { table: table.table, ...(isSwept && { sweep: true as const }), rows }
+    }),
   }
 }
 
-function planRow(row: ExactRow, table: SnapshotTable, input: ReconcileInput, lost: LostRows): PlannedRow {
-  const id = rowId(row, table.key)
-  const derived = derivedTable(input.appview, table.table)
-  const recordUri = derived === undefined ? null : (row[derived.of] ?? null)
-  const isOwn = recordUri !== null && authorityOf(recordUri) === input.snapshot.did
+function plannedOf(row: ExactRow, table: SnapshotTable, { appview, snapshot }: ReconcileInput): Planned {
+  const derived = derivedTable(appview, table.table)
+  const uri = derived === undefined ? undefined : (row[derived.of] ?? undefined)
+  const ownRecord = uri?.startsWith(`at://${snapshot.did}/`) ? uri : undefined
+  return { id: rowId(row, table.key), row, table, derived, ownRecord }
+}
+
+function rowsFromBackup(input: ReconcileInput, records: OwnRecords): RowsFromBackup {
+  const withoutReplay: Planned[] = []
+  const parked: Planned[] = []
+  for (const table of input.snapshot.tables) {
+    for (const row of table.rows) {
+      const planned = plannedOf(row, table, input)
+      const { id, ownRecord } = planned
+      if (ownRecord === undefined) continue
+      const isAbsent = !input.current.get(table.table)?.has(id)
+      if (records.whyWithout(ownRecord) !== undefined) withoutReplay.push(planned)
+      if (!records.isStanding(ownRecord)) continue
+      if (!input.replayed.has(table.table, id)) {
+        if (isAbsent || input.marked.has(ownRecord)) withoutReplay.push(planned)
+      }
+      // Only the repo tells what the record stands for now: by the backup's record it may be a link long gone.
+      else if (isAbsent && input.repo !== undefined) parked.push(planned)
+    }
+  }
+  return new RowsFromBackup(input.catalog.foreignKeys, {
+    withoutReplay,
+    parked,
+    needs({ child, columns }) {
+      const derived = derivedTable(input.appview, child)
+      return (
+        columns.every((column) => derived?.columns.includes(column)) &&
+        !columns.every((column) => derived?.nullIfMissing?.includes(column))
+      )
+    },
+  })
+}
+
+function planRow(planned: Planned, known: Known): PlannedRow {
+  const { id, row, table, ownRecord } = planned
+  const { input, records, lost, fromBackup } = known
   const now = input.current.get(table.table)?.get(id)
-  if (now !== undefined) return planPresent({ id, row, now, table, derived, isOwn }, input, lost)
-  if (isOwn && derived !== undefined) {
-    const state = input.states.get(recordUri)
-    if (state === undefined || state.deleted) {
-      return none(id, 'withdrawn', 'its record is not in the repo')
-    }
-    if (input.replayed.has(table.table, id))
+  if (now !== undefined) return planPresent({ ...planned, now }, known)
+  if (ownRecord !== undefined) {
+    const why = records.whyWithout(ownRecord)
+    if (why !== undefined)
+      return { id, action: 'insert', outcome: 'restored', withoutRecord: true, reason: why }
+    if (!records.isStanding(ownRecord)) return none(id, 'withdrawn', 'its record is not in the repo')
+    if (!fromBackup.has(table.table, id))
       return none(id, 'derived', 'left to the replay, which has not brought it')
-    return {
-      id,
-      action: 'insert',
-      outcome: 'restored',
-      reason: 'its record is there, but no replay gives this row',
-    }
+    const reason = input.replayed.has(table.table, id)
+      ? 'it waits for a row that comes from the backup'
+      : 'its record is there, but no replay gives this row'
+    return { id, action: 'insert', outcome: 'restored', reason }
   }
   if (!lost.took(row, table))
     return none(id, 'withdrawn', 'deleted since the backup: what it hangs on was never lost')
   return { id, action: 'insert', outcome: 'restored' }
 }
 
-interface PresentRow {
-  id: string
-  row: ExactRow
+interface PresentRow extends Planned {
   now: ExactRow
-  table: SnapshotTable
-  derived: DerivedTable | undefined
-  isOwn: boolean
 }
 
-function planPresent(present: PresentRow, input: ReconcileInput, lost: LostRows): PlannedRow {
-  const { id, row, now, table, derived, isOwn } = present
+function planPresent(present: PresentRow, known: Known): PlannedRow {
+  const { id, row, now, table, derived, ownRecord } = present
   const differing = table.columns
     .filter(
       (column) =>
@@ -114,32 +162,91 @@ function planPresent(present: PresentRow, input: ReconcileInput, lost: LostRows)
         meaningOf(row[column.name] ?? null, column.type) !== meaningOf(now[column.name] ?? null, column.type),
     )
     .map((column) => column.name)
-  if (differing.length === 0) return none(id, isOwn ? 'derived' : 'unchanged')
+  const isOwn = ownRecord !== undefined
+  const why = isOwn ? known.records.whyWithout(ownRecord) : undefined
+  if (differing.length === 0)
+    return why === undefined ? none(id, isOwn ? 'derived' : 'unchanged') : none(id, 'unchanged', why)
 
-  const emptied = lost
+  const emptied = known.lost
     .emptied(row, table)
     .filter((column) => differing.includes(column) && now[column] === null)
-  const reset = resetColumns(present, differing, input, lost)
-  const columns = [...new Set([...emptied, ...reset])]
-  if (columns.length === 0) return none(id, 'kept', `changed since the backup: ${differing.join(', ')}`)
-  if (emptied.length > 0) return { id, action: 'set', outcome: 'filled', columns }
-  return { id, action: 'set', outcome: isOwn && derived !== undefined ? 'derived' : 'restored', columns }
+  const merged = isOwn ? mergedColumns(present, known) : new Map<string, string | null>()
+  // Of these the row will hold what the backup has, so its record is the same for all that they tell.
+  const awaited = awaitedColumns(present, known)
+  const settled = new Set([
+    ...emptied,
+    ...awaited,
+    ...[...merged].filter(([column, text]) => text === (row[column] ?? null)).map(([column]) => column),
+  ])
+  const open = differing.filter((column) => !settled.has(column))
+  const columns = [...new Set([...emptied, ...merged.keys(), ...resetColumns(present, open, known)])]
+  if (columns.length === 0) {
+    if (open.length === 0) return none(id, 'derived', 'it waits for a row that comes from the backup')
+    return isWrittenOtherwise(present, known) && open.every((column) => derived?.columns.includes(column))
+      ? none(id, 'derived', 'its record could not be written back as this row has it')
+      : none(id, 'kept', `changed since the backup: ${differing.join(', ')}`)
+  }
+  if (merged.size > 0) {
+    const isWhole = [...merged].every(([column, text]) => text === (row[column] ?? null))
+    // Where the handler made a value up of both, the record is a newer one, and what is new in it is kept.
+    return {
+      id,
+      action: 'set',
+      outcome: isWhole ? 'restored' : 'filled',
+      columns,
+      merged: true,
+      reason: `the record in the repo is ${isWhole ? 'the shorter form' : 'a newer, shorter form'} of this row`,
+    }
+  }
+  if (emptied.length > 0) {
+    const both = awaited.filter((column) => emptied.includes(column))
+    return { id, action: 'set', outcome: 'filled', columns, ...(both.length > 0 && { awaited: both }) }
+  }
+  const isDerived = isOwn && derived !== undefined && why === undefined
+  return { id, action: 'set', outcome: isDerived ? 'derived' : 'restored', columns }
+}
+
+/**
+ * What `mergeRow` keeps of the backup's row, in columns that nobody has written since the replay: that still hold
+ * what the record gives. Where the repo is not at hand, the row must have been made anew since the restore began.
+ */
+function mergedColumns({ row, now, table }: PresentRow, { input, lost }: Known): Map<string, string | null> {
+  const { appview, repo } = input
+  const kept = keptOfBackup(appview, table, row, now)
+  if (kept.size === 0) return kept
+  const isRemade = lost.isRemade(row, now, table)
+  const held = repo === undefined ? undefined : holdsRecord(appview, table, now, repo)
+  const isUntouched = (column: string): boolean => {
+    if (held === undefined || held.size === 0) return held === undefined && isRemade
+    return held.get(column) ?? isRemade
+  }
+  return new Map([...kept].filter(([column]) => isUntouched(column)))
+}
+
+function isWrittenOtherwise({ ownRecord }: Planned, { input }: Known): boolean {
+  return ownRecord !== undefined && input.writtenOtherwise?.has(ownRecord) === true
+}
+
+/** Columns of a derived row that are empty until a row comes from the backup, and that the index fills then. */
+function awaitedColumns({ row, now, table, derived }: PresentRow, { fromBackup }: Known): string[] {
+  return fromBackup
+    .namedBy(row, table)
+    .flatMap(({ columns }) => columns)
+    .filter((column) => derived?.nullIfMissing?.includes(column) && now[column] === null)
 }
 
 /**
  * Columns that no handler writes and that hold what a fresh insert put there. Only in rows that were made anew since
- * the restore began, and only while their record is the same.
+ * the restore began, and only while their record is the same, or what a restore wrote in its place.
  */
-function resetColumns(
-  { row, now, derived, table }: PresentRow,
-  differing: readonly string[],
-  input: ReconcileInput,
-  lost: LostRows,
-): string[] {
-  if (derived?.columns.some((column) => differing.includes(column))) return []
-  const remade = isRemade(row, now, table, input, lost)
+function resetColumns(present: PresentRow, differing: readonly string[], known: Known): string[] {
+  const { row, now, derived, table } = present
+  const { input, lost } = known
+  const isEdited = derived?.columns.some((column) => differing.includes(column))
+  if (isEdited && !isWrittenOtherwise(present, known)) return []
+  const isRemade = lost.isRemade(row, now, table)
   // A row that an earlier run inserted has its old birth; that run may have been cut short before it set the rest.
-  if (!remade && (derived === undefined || !input.marked.has(row[derived.of] ?? ''))) return []
+  if (!isRemade && !lost.isMarked(row, table)) return []
   // What no record stands for can only have been made anew by a trigger, which leaves the rest to the defaults.
   const columns =
     derived === undefined
@@ -149,7 +256,7 @@ function resetColumns(
     .filter((column) => {
       if (!differing.includes(column.name)) return false
       const constant = constantDefault(column)
-      if (!remade && constant == null) return false
+      if (!isRemade && constant == null) return false
       return (
         constant === undefined ||
         meaningOf(now[column.name] ?? null, column.type) === meaningOf(constant, column.type)
@@ -160,126 +267,6 @@ function resetColumns(
   return derived === undefined && untouched.length < differing.length ? [] : untouched
 }
 
-function isRemade(
-  row: ExactRow,
-  now: ExactRow,
-  table: SnapshotTable,
-  { markedAt, catalog }: ReconcileInput,
-  lost: LostRows,
-): boolean {
-  if (markedAt === undefined) return false
-  const births = catalog.birthColumns(table.table)
-  // A row that shows no age was made anew when its record was lost, or what it hangs on was.
-  if (births.length === 0) return lost.isMarked(row, table) || lost.took(row, table)
-  return births.some((column) => isLater(now[column], row[column]) && !isLater(markedAt, now[column]))
-}
-
-function isLater(a: string | null | undefined, b: string | null | undefined): boolean {
-  if (a == null || b == null) return false
-  return Number(canonicalInstant(a)) > Number(canonicalInstant(b))
-}
-
-/**
- * Knows which rows of the snapshot the incident took: those that are absent now, those made anew since, and those
- * that only an earlier run of ours can have brought, with their old birth.
- */
-class LostRows {
-  readonly #input: ReconcileInput
-  /** Per foreign key, the parent keys that were lost. */
-  readonly #lost = new Map<string, Set<string>>()
-
-  constructor(input: ReconcileInput) {
-    this.#input = input
-  }
-
-  /** True when a row hangs by a cascade on one that was lost. */
-  took(row: ExactRow, table: SnapshotTable): boolean {
-    return this.#keysToLost(row, table).some((key) => key.onDelete === 'cascade')
-  }
-
-  /** Columns of a row that were set to NULL when the row that they named was lost. */
-  emptied(row: ExactRow, table: SnapshotTable): string[] {
-    return this.#keysToLost(row, table)
-      .filter((key) => key.onDelete === 'set null')
-      .flatMap((key) => key.columns)
-  }
-
-  #keysToLost(row: ExactRow, table: SnapshotTable): ForeignKey[] {
-    return this.#input.catalog.foreignKeys.filter(
-      (key) =>
-        key.child === table.table &&
-        this.#lostParents(key).has(JSON.stringify(key.columns.map((column) => row[column] ?? null))),
-    )
-  }
-
-  #lostParents(key: ForeignKey): Set<string> {
-    const known = this.#lost.get(key.name + key.child)
-    if (known !== undefined) return known
-    const lost = new Set<string>()
-    this.#lost.set(key.name + key.child, lost)
-    const parent = this.#input.snapshot.tables.find((table) => table.table === key.parent)
-    for (const row of parent?.rows ?? []) {
-      if (parent !== undefined && this.#wasLost(row, parent)) {
-        lost.add(JSON.stringify(key.parentColumns.map((column) => row[column] ?? null)))
-      }
-    }
-    return lost
-  }
-
-  #wasLost(row: ExactRow, table: SnapshotTable): boolean {
-    const now = this.#input.current.get(table.table)?.get(rowId(row, table.key))
-    if (now === undefined) return true
-    const births = this.#input.catalog.birthColumns(table.table)
-    if (births.some((column) => isLater(now[column], row[column]))) return true
-    if (births.length === 0 && this.isMarked(row, table)) return true
-    return this.#wasInserted(row, table) || this.took(row, table)
-  }
-
-  /** True when a row's record was marked for a restore, which means that it was lost. */
-  isMarked(row: ExactRow, { table }: SnapshotTable): boolean {
-    const derived = derivedTable(this.#input.appview, table)
-    return derived !== undefined && this.#input.marked.has(row[derived.of] ?? '')
-  }
-
-  /** A marked record's row that no replay gives: where it is there, an earlier run of a reconcile inserted it. */
-  #wasInserted(row: ExactRow, table: SnapshotTable): boolean {
-    const { appview, marked, replayed } = this.#input
-    const derived = derivedTable(appview, table.table)
-    if (derived === undefined || !marked.has(row[derived.of] ?? '')) return false
-    return !replayed.has(table.table, rowId(row, table.key))
-  }
-}
-
-/**
- * The snapshot's tables, parents before children. Of those whose parents are there, first the ones that keep side
- * effects from firing twice, and last the ones with triggers: what these fill is there by then, as it was.
- */
-function inOrder({ snapshot, appview, catalog }: ReconcileInput): SnapshotTable[] {
-  const placeOf = ({ table }: SnapshotTable): number =>
-    appview.guardTables.includes(table) ? 0 : catalog.table(table).triggers.length === 0 ? 1 : 2
-  const waiting = new Set(snapshot.tables)
-  const isReady = ({ table }: SnapshotTable): boolean => {
-    const names = new Set([...waiting].map((other) => other.table))
-    return catalog.foreignKeys.every(
-      (key) => key.child !== table || key.parent === table || !names.has(key.parent),
-    )
-  }
-  const ordered: SnapshotTable[] = []
-  while (waiting.size > 0) {
-    const ready = [...waiting].filter(isReady).sort((a, b) => placeOf(a) - placeOf(b))
-    // In a cycle none is: the snapshot's own order decides.
-    const next = ready[0] ?? [...waiting][0]
-    if (next === undefined) break
-    ordered.push(next)
-    waiting.delete(next)
-  }
-  return ordered
-}
-
 function none(id: string, outcome: RowOutcome, reason?: string): PlannedRow {
   return reason === undefined ? { id, action: 'none', outcome } : { id, action: 'none', outcome, reason }
-}
-
-function authorityOf(uri: string): string | undefined {
-  return isAtUriString(uri) ? new AtUri(uri).host : undefined
 }

@@ -7,6 +7,8 @@ import { type RecordState, readRecordStates } from '../database/record-state.ts'
 import { RestoreError } from '../errors.ts'
 import type { AppView } from '../events.ts'
 import { type CurrentRows, readCurrentRows } from './current.ts'
+import { NOT_WRITTEN } from './marks.ts'
+import type { RefusedRecords, RepoRecords } from './own-records.ts'
 import { planReconcile, type ReconcilePlan } from './plan.ts'
 import { replayedRows } from './replayed-rows.ts'
 
@@ -16,14 +18,32 @@ export interface PreparedReconcile {
   current: CurrentRows
 }
 
-/** Reads what is there now and plans what to bring back. Nothing is written. */
-export async function prepareReconcile(options: {
+export interface PrepareReconcileOptions {
   database: Database
+  /** Of production. */
   catalog: Catalog
   appview: AppView
   snapshot: Snapshot
-}): Promise<PreparedReconcile> {
-  const { database, catalog, appview, snapshot } = options
+  /**
+   * The account's repo as it is now, after the replay: what its records stand for is then asked of them and not of
+   * the backup's rows, which are often not the records.
+   */
+  repo?: RepoRecords
+  /**
+   * The records that were not written back, by the write plan or by the writer: their rows, and what hangs there, come
+   * from the backup. Refusal `conflict` does not count.
+   */
+  refused?: RefusedRecords
+  /**
+   * URIs of records that stand in the repo as a restore wrote them, and not as they were lost (without a picture that
+   * could not be had): what such a record lacks in its row nobody has taken out since the backup.
+   */
+  writtenOtherwise?: ReadonlySet<string>
+}
+
+/** Reads what is there now and plans what to bring back. Nothing is written. */
+export async function prepareReconcile(options: PrepareReconcileOptions): Promise<PreparedReconcile> {
+  const { database, catalog, appview, snapshot, repo, refused, writtenOtherwise } = options
   const current = await readCurrentRows(database, catalog, snapshot.tables)
   const marks = await readMarks(database, snapshot.did)
   const plan = planReconcile({
@@ -32,7 +52,10 @@ export async function prepareReconcile(options: {
     catalog,
     current,
     states: await readRecordStates(database, snapshot.did),
-    replayed: replayedRows(snapshot, appview),
+    replayed: replayedRows(snapshot, appview, repo),
+    repo,
+    refused,
+    writtenOtherwise,
     markedAt: firstMarkedAt(marks),
     marked: new Set(marks.map(({ uri }) => uri)),
   })
@@ -69,7 +92,9 @@ export async function assertCaughtUp(
   // An operator's own consumer keeps no record state; the receipt of a replay through it is all there is.
   if (options.isOwnConsumer) return
   const states = await readRecordStates(database, did)
-  const behind = (await readMarks(database, did)).filter(({ uri }) => !isIndexed(states.get(uri)))
+  const behind = (await readMarks(database, did)).filter(
+    ({ uri, cid }) => cid !== NOT_WRITTEN && !isIndexed(states.get(uri)),
+  )
   if (behind.length === 0) return
   throw new RestoreError(
     `${behind.length} records that were to be written back are not in the index, ${behind[0]?.uri} among them.`,

@@ -6,6 +6,7 @@ import { mayBeFresh } from './column-defaults.ts'
 import { type Evidence, recordUriOf } from './evidence.ts'
 import type { NewerRows } from './newer-rows.ts'
 import type { ReconciledRow } from './reconciled.ts'
+import { refusalText } from './refused.ts'
 import { differingColumns } from './row-diff.ts'
 
 type Finding = Omit<ClassifiedRow, 'backup' | 'production'>
@@ -46,7 +47,7 @@ function missing(
   { table }: SnapshotTable,
   row: ExactRow,
   said: ReconciledRow | undefined,
-  { appview, records, states }: Evidence,
+  { appview, records, refusals, states }: Evidence,
 ): Finding {
   const uri = recordUriOf(appview, table, row)
   const record = uri === undefined ? undefined : records.get(uri)
@@ -56,13 +57,14 @@ function missing(
       return { class: 'explained', policy: 'withdrawn', reason: 'its record was deleted by its author' }
     if (said?.outcome === 'withdrawn') return { class: 'explained', policy: 'withdrawn', ...reasonOf(said) }
   }
-  if (record !== undefined && 'refusal' in record)
-    return { class: 'missing', reason: `its record is refused (${record.refusal}): ${record.reason}` }
-  if (said === undefined) return { class: 'missing' }
-  return {
-    class: 'missing',
-    reason: `reconcile said ${said.outcome}${said.reason ? `: ${said.reason}` : ''}`,
-  }
+  const refused = uri === undefined ? undefined : refusals.get(uri)
+  const reasons = [
+    ...(refused === undefined ? [] : [`its record is ${refusalText(refused)}`]),
+    ...(said === undefined || (refused !== undefined && said.outcome === 'withdrawn')
+      ? []
+      : [`reconcile said ${said.outcome}${said.reason ? `: ${said.reason}` : ''}`]),
+  ]
+  return { class: 'missing', ...(reasons.length > 0 && { reason: reasons.join('; ') }) }
 }
 
 function comparePresent(
@@ -73,12 +75,30 @@ function comparePresent(
   evidence: Evidence,
 ): Finding {
   const columns = differingColumns(table.columns, backup, production)
-  if (columns.length === 0) return { class: 'equal' }
+  const alone = restsOnBackup(table, backup, evidence)
+  if (columns.length === 0) return alone ?? { class: 'equal' }
   const unexplained = columns.filter((column) => !evidence.triggerKept.has(`${table.table}.${column}`))
-  if (unexplained.length === 0) return { class: 'explained', policy: 'trigger-kept', columns }
+  if (unexplained.length === 0)
+    return { class: 'explained', policy: 'trigger-kept', columns, ...(alone && { reason: alone.reason }) }
   if (said !== undefined && isKeptNewer(table, unexplained, production, said, evidence))
     return { class: 'explained', policy: 'kept-newer', columns, ...reasonOf(said) }
   return { class: 'different', columns, ...(said === undefined ? {} : reasonOf(said)) }
+}
+
+/** What is said of a row that is there without its record; undefined where the record is there or nobody refused it. */
+function restsOnBackup(
+  { table }: SnapshotTable,
+  row: ExactRow,
+  { appview, withoutRecord }: Evidence,
+): (Finding & { reason: string }) | undefined {
+  const uri = recordUriOf(appview, table, row)
+  const refused = uri === undefined ? undefined : withoutRecord.get(uri)
+  if (refused === undefined) return undefined
+  return {
+    class: 'explained',
+    policy: refused.refusal === 'blob-missing' ? 'blob-missing' : 'record-refused',
+    reason: `rests on the backup alone: its record is ${refusalText(refused)}`,
+  }
 }
 
 /**

@@ -20,6 +20,7 @@ import {
 } from './present-rows.ts'
 import type { ReconciledTable, TriggerKeptColumn } from './reconciled.ts'
 import { compareRecords } from './records.ts'
+import { type RefusedRecords, refusalsOf, withoutRecord } from './refused.ts'
 import { REPORT_FORMAT, type Report, verdictOf } from './report.ts'
 import { tableReport } from './row-entries.ts'
 import { compareUntouched, type UntouchedFingerprint } from './untouched.ts'
@@ -40,6 +41,8 @@ export interface CompareOptions {
   triggerKept?: readonly TriggerKeptColumn[]
   /** URIs of records that the write plan keeps as their author has them now. */
   kept?: ReadonlySet<string>
+  /** What the writer refused of `records` that were not refused from the start, by URI. */
+  refused?: RefusedRecords
   /** Of `fingerprintUntouched`, before the first write of this run. */
   untouchedBefore?: UntouchedFingerprint
 }
@@ -56,15 +59,19 @@ export async function compareAccount(options: CompareOptions): Promise<Report> {
   const mask = createMask(appview)
   const present = await readPresent(production, snapshot)
   const states = await readStates(production, snapshot, present)
+  const refusals = refusalsOf(records, options.refused)
   const evidence: Evidence = {
     snapshot,
     appview,
     catalog,
     states,
     records: new Map(records.map((record) => [record.uri, record])),
+    refusals,
+    withoutRecord: withoutRecord(refusals, repo),
     outcomes: options.reconciled === undefined ? undefined : outcomesOf(options.reconciled),
     triggerKept: triggerKeptSet(options.triggerKept ?? []),
   }
+  const tables = tableReports(present, evidence, mask)
   const judged: Omit<Report, 'verdict'> = {
     format: REPORT_FORMAT,
     did: snapshot.did,
@@ -72,13 +79,13 @@ export async function compareAccount(options: CompareOptions): Promise<Report> {
     backup: snapshot.meta.from,
     production: options.production.name,
     roots: rootUris(snapshot, appview).size,
-    tables: tableReports(present, evidence, mask),
-    records: compareRecords(records, repo, states, options.kept),
+    tables,
+    records: compareRecords(records, repo, states, options.kept, refusals),
     untouched: await compareUntouched(production, snapshot, mask, options.untouchedBefore),
     unverified: (options.reconciled ?? [])
       .flatMap(({ rows }) => rows)
       .filter((row) => row.unverified === true).length,
-    notes: notesOf(options),
+    notes: notesOf(options, tables),
   }
   return { ...judged, verdict: verdictOf(judged) }
 }
@@ -133,8 +140,19 @@ function rootUris({ did, tables }: Snapshot, { roots }: AppView): Set<string> {
   return new Set(uris.filter((uri) => uri.startsWith(`at://${did}/`)))
 }
 
-function notesOf({ records, reconciled, snapshot, catalog }: CompareOptions): string[] {
+function notesOf(
+  { records, reconciled, snapshot, catalog }: CompareOptions,
+  tables: Report['tables'],
+): string[] {
   const notes: string[] = []
+  const alone = tables.reduce(
+    (sum, { policies }) => sum + (policies['blob-missing'] ?? 0) + (policies['record-refused'] ?? 0),
+    0,
+  )
+  if (alone > 0)
+    notes.push(
+      `${alone} rows rest on the backup alone: they are as they were, but their records are missing.`,
+    )
   if (reconciled === undefined)
     notes.push(
       'Compared without what a reconcile decided: values that were changed since the backup count as different.',

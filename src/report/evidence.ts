@@ -6,6 +6,7 @@ import type { RecordState } from '../database/record-state.ts'
 import type { AppView } from '../events.ts'
 import type { LostRecord, RefusedRecord } from '../pds/lost-record.ts'
 import type { ReconciledRow, ReconciledTable, TriggerKeptColumn } from './reconciled.ts'
+import type { RefusedRecords } from './refused.ts'
 
 /** All that may explain a difference. */
 export interface Evidence {
@@ -16,6 +17,10 @@ export interface Evidence {
   states: ReadonlyMap<string, RecordState>
   /** The account's lost records, by URI. */
   records: ReadonlyMap<string, LostRecord | RefusedRecord>
+  /** Records that were not written back, and why. */
+  refusals: RefusedRecords
+  /** Those of them that are not in the repo: their rows rest on the backup alone. */
+  withoutRecord: RefusedRecords
   /** What the reconcile of this run said; undefined when none ran. */
   outcomes: Outcomes | undefined
   /** As `table.column`. */

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { EXIT, type ExitCode } from '../errors.ts'
-import { COMPARISON_CLASSES, PROOFS, VERDICTS, type Verdict } from '../events.ts'
+import { COMPARISON_CLASSES, PROOFS, REFUSALS, VERDICTS, type Verdict } from '../events.ts'
+import { PROOF_SOURCES } from '../pds/original-cid.ts'
 
 /** Raised with every change that an older reader would misread. */
 export const REPORT_FORMAT = 1
@@ -11,7 +12,11 @@ export const REPORT_FORMAT = 1
  * - withdrawn: its author deleted the record, or someone the row, since the backup;
  * - trigger-kept: a trigger of the appview computes these columns;
  * - newer-than-backup: a row more than the backup had, and it came later;
- * - changed-by-others: a row that a restore never writes has another value now.
+ * - changed-by-others: a row that a restore never writes has another value now;
+ * - blob-missing: the row is as it was and rests on the backup alone, for its record could not be written without a blob;
+ * - record-refused: the same, where the record was refused for another reason.
+ *
+ * A row of the last two is explained; its record is missing all the same, and counts.
  */
 export const POLICIES = [
   'kept-newer',
@@ -19,6 +24,8 @@ export const POLICIES = [
   'trigger-kept',
   'newer-than-backup',
   'changed-by-others',
+  'blob-missing',
+  'record-refused',
 ] as const
 export type Policy = (typeof POLICIES)[number]
 
@@ -73,6 +80,14 @@ const recordShape = z.strictObject({
   /** CID that the index has of it. */
   indexedCid: z.string().optional(),
   proof: z.enum(PROOFS).optional(),
+  /** Of what is proven: what told the CID of the lost record. */
+  provenBy: z.enum(PROOF_SOURCES).optional(),
+  /** Of what is different: why it is not the record that was lost. */
+  differs: z.string().optional(),
+  /** Of what is self-consistent: why it may be another record than the one that was lost. */
+  doubt: z.string().optional(),
+  /** Why it was not written back, where it was refused; `reason` has the words. */
+  refusal: z.enum(REFUSALS).optional(),
   reason: z.string().optional(),
 })
 

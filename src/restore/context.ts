@@ -1,5 +1,5 @@
 import type { Database } from '../database/client.ts'
-import type { AppView, EventSink } from '../events.ts'
+import type { AppView, EventSink, RecordOutcome, Refusal } from '../events.ts'
 import type { Logger } from '../logger.ts'
 import type { Identity } from '../network/identity.ts'
 import type { Xrpc } from '../network/xrpc.ts'
@@ -18,7 +18,7 @@ export interface RestoreContext {
 }
 
 /** What a writer is asked to do: bring the account's repo to hold these records. */
-export interface WriteRequest {
+export interface WriterRequest {
   did: string
   /** Name of the run, for the restore marks and for making a repeated request harmless. */
   run: string
@@ -28,17 +28,26 @@ export interface WriteRequest {
   onProgress?: (done: number, total: number) => void
 }
 
-export interface WriteSummary {
+/** A record that the repo does not hold, and why. */
+export interface NotWritten {
+  uri: string
+  outcome: Extract<RecordOutcome, 'kept' | 'refused' | 'failed'>
+  /** Set for what was refused for one of these. */
+  refusal?: Refusal
+  reason: string
+}
+
+export interface WriterSummary {
   /** Every record is there. */
   success: boolean
   /** Records that this run created or overwrote. */
   recordsWritten: number
   batchCount: number
-  notWritten: { uri: string; reason: string }[]
+  notWritten: NotWritten[]
 }
 
 /** Writes records to the PDS: through Inngest, or in process. */
-export type Writer = (request: WriteRequest) => Promise<WriteSummary>
+export type Writer = (request: WriterRequest) => Promise<WriterSummary>
 
 /** Writers need sessions; who injects one knows where they come from. */
 export interface WriterContext {

@@ -5,18 +5,27 @@ import { writeSnapshot } from '../backup/snapshot-file.ts'
 import { type Catalog, readCatalog } from '../database/catalog.ts'
 import type { Database } from '../database/client.ts'
 import type { ConflictPolicy, WritePlan } from '../pds/plan.ts'
-import { fetchRepo } from '../pds/repo.ts'
+import { fetchRepo, type LiveRepo } from '../pds/repo.ts'
 import { openSession, type SessionProvider } from '../pds/session.ts'
-import { applyReconcile, type ReconcileResult } from '../reconcile/apply.ts'
+import type { ReconcileResult } from '../reconcile/apply.ts'
+import type { RefusedRecords } from '../reconcile/own-records.ts'
 import type { ReconcilePlan } from '../reconcile/plan.ts'
 import { assertCaughtUp, prepareReconcile } from '../reconcile/reconcile.ts'
 import { compareAccount } from '../report/compare.ts'
 import type { Report } from '../report/report.ts'
 import { fingerprintUntouched } from '../report/untouched.ts'
-import type { RestoreContext, Writer, WriteSummary } from './context.ts'
+import type { NotWritten, RestoreContext, Writer, WriterSummary } from './context.ts'
+import { reconcileRows } from './reconcile-rows.ts'
 import { type Replayed, replayAccount } from './replay.ts'
 import type { RunFolder } from './run-folder.ts'
-import { executeWrite, type PreparedWrite, prepareWrite } from './write.ts'
+import {
+  executeWrite,
+  type PreparedWrite,
+  type PrepareWriteOptions,
+  prepareWrite,
+  refusedOf,
+  writtenOtherwise,
+} from './write.ts'
 
 export const PHASES = ['extract', 'plan', 'write', 'replay', 'reconcile', 'compare'] as const
 export type Phase = (typeof PHASES)[number]
@@ -29,6 +38,10 @@ export interface RestoreOptions {
   writer: Writer
   folder: RunFolder
   onConflict: ConflictPolicy
+  /** See `PrepareWriteOptions`. */
+  except?: PrepareWriteOptions['except']
+  budget?: PrepareWriteOptions['budget']
+  blobs?: PrepareWriteOptions['blobs']
   /** Shown what would be written before anything is; false stops the restore there. */
   confirm: (plan: WritePlan, snapshot: Snapshot) => Promise<boolean>
   onPhase?: (phase: Phase) => void
@@ -37,7 +50,7 @@ export interface RestoreOptions {
 
 export interface RestoreResult {
   report: Report
-  write: WriteSummary
+  write: WriterSummary
   replay: Replayed
   reconcile: ReconcileResult
   /** True when everything was there already: no record was written and no row changed. */
@@ -70,9 +83,17 @@ export async function restoreAccount(
 
   const write = await run.phase('write', () => run.write(prepared))
   const replay = await run.phase('replay', () => run.replay())
-  const { plan, result } = await run.phase('reconcile', () => run.reconcile(snapshot, catalog))
+  const repo = await fetchRepo(options.did, context.network)
+  const found = {
+    snapshot,
+    catalog,
+    repo,
+    refused: refusedOf(write.notWritten),
+    writtenOtherwise: writtenOtherwise(prepared, repo),
+  }
+  const { plan, result } = await run.phase('reconcile', () => run.reconcile(found))
   const report = await run.phase('compare', () =>
-    run.compare({ snapshot, catalog, prepared, result, untouched }),
+    run.compare({ ...found, prepared, write, result, untouched }),
   )
   return {
     report,
@@ -84,9 +105,19 @@ export async function restoreAccount(
   }
 }
 
-interface CompareInput {
+interface Found {
   snapshot: Snapshot
   catalog: Catalog
+  /** The account's repo after the replay. */
+  repo: LiveRepo
+  /** Records that could not be written. */
+  refused: RefusedRecords
+  /** See `writtenOtherwise`. */
+  writtenOtherwise: ReadonlySet<string>
+}
+
+interface CompareInput extends Found {
+  write: WriterSummary
   prepared: PreparedWrite
   result: ReconcileResult
   untouched: Awaited<ReturnType<typeof fingerprintUntouched>>
@@ -134,14 +165,21 @@ class RestoreRun {
   }
 
   async prepare(snapshot: Snapshot, catalog: Catalog): Promise<PreparedWrite> {
-    const { onConflict, folder } = this.#options
-    const prepared = await prepareWrite(this.#context, { snapshot, catalog, onConflict })
+    const { onConflict, folder, except, budget, blobs } = this.#options
+    const prepared = await prepareWrite(this.#context, {
+      snapshot,
+      catalog,
+      onConflict,
+      ...(except && { except }),
+      ...(budget && { budget }),
+      ...(blobs && { blobs: { onProgress: this.#progress('plan'), ...blobs } }),
+    })
     await folder.save('write-plan.json', prepared.plan)
     await folder.save('overwritten-records.json', prepared.overwritten)
     return prepared
   }
 
-  async write(prepared: PreparedWrite): Promise<WriteSummary> {
+  async write(prepared: PreparedWrite): Promise<WriterSummary> {
     const { writer, folder, onConflict } = this.#options
     const onProgress = this.#progress('write')
     const summary = await executeWrite(this.#context, writer, prepared, {
@@ -159,30 +197,29 @@ class RestoreRun {
     return replayAccount(this.#context, did, { atLeastRev: rev, onProgress: this.#progress('replay') })
   }
 
-  async reconcile(
-    snapshot: Snapshot,
-    catalog: Catalog,
-  ): Promise<{ plan: ReconcilePlan; result: ReconcileResult }> {
+  async reconcile(found: Found): Promise<{ plan: ReconcilePlan; result: ReconcileResult }> {
+    const { snapshot, catalog, ...records } = found
     await assertCaughtUp(this.#context.production, snapshot.did, {
       isOwnConsumer: this.#context.openSink !== undefined,
     })
-    const parts = { ...this.databases(catalog), snapshot }
-    const { plan, current } = await prepareReconcile(parts)
-    await this.#options.folder.save('reconcile-plan.json', plan)
-    const result = await applyReconcile({ ...parts, plan, current, onProgress: this.#progress('reconcile') })
+    const parts = { ...this.databases(catalog), snapshot, ...records }
+    const prepared = await prepareReconcile(parts)
+    await this.#options.folder.save('reconcile-plan.json', prepared.plan)
+    const onProgress = this.#progress('reconcile')
+    const { plan, result } = await reconcileRows(parts, { prepared, onProgress })
     await this.#options.folder.save('reconcile.json', result)
     return { plan, result }
   }
 
-  async compare({ snapshot, catalog, prepared, result, untouched }: CompareInput): Promise<Report> {
+  async compare({ prepared, write, result, untouched, ...found }: CompareInput): Promise<Report> {
+    const { snapshot } = found
     const report = await compareAccount({
-      snapshot,
-      catalog,
+      ...found,
+      repo: await fetchRepo(snapshot.did, this.#context.network),
       appview: this.#context.appview,
       production: this.#context.production,
-      repo: await fetchRepo(snapshot.did, this.#context.network),
       records: prepared.records,
-      kept: keptRecords(prepared.plan),
+      kept: keptUris(prepared.plan, write.notWritten),
       reconciled: result.tables,
       triggerKept: result.triggerKept,
       untouchedBefore: untouched,
@@ -196,9 +233,11 @@ class RestoreRun {
   }
 }
 
-/** URIs of the records that a plan leaves as their author has them now. */
-export function keptRecords(plan: WritePlan): Set<string> {
-  return new Set(plan.records.filter(({ action }) => action === 'keep').map(({ uri }) => uri))
+/** URIs of the records that a plan, or the write after it, leaves as their author has them now. */
+export function keptUris(plan: WritePlan, notWritten: readonly NotWritten[]): Set<string> {
+  const byPlan = plan.records.filter(({ action }) => action === 'keep')
+  const later = notWritten.filter(({ outcome }) => outcome === 'kept')
+  return new Set([...byPlan, ...later].map(({ uri }) => uri))
 }
 
 function changesRows(plan: ReconcilePlan, result: ReconcileResult): boolean {

@@ -1,50 +1,148 @@
-import { AtUri } from '@atproto/syntax'
-import { rowId, type Snapshot } from '../backup/snapshot.ts'
+import type { Snapshot } from '../backup/snapshot.ts'
 import type { Catalog } from '../database/catalog.ts'
-import type { ExactRow } from '../database/exact.ts'
 import { removeMarks, setMarks } from '../database/marks.ts'
-import { canonicalInstant } from '../database/meaning.ts'
-import { type RecordState, readRecordStates } from '../database/record-state.ts'
-import { shouldRetry } from '../errors.ts'
+import { readRecordStates } from '../database/record-state.ts'
+import { RestoreError, shouldRetry } from '../errors.ts'
 import type { JsonObject } from '../events.ts'
-import { type LostRecord, lostRecordOf, type RefusedRecord } from '../pds/lost-record.ts'
-import { type ConflictPolicy, planWrite, type WritePlan } from '../pds/plan.ts'
+import { asEvent } from '../pds/as-event.ts'
+import { type BlobsOfWrite, blobsOfWrite, planBlobs } from '../pds/blobs/plan.ts'
+import { applyMissingBlobs, type MissingBlobPolicy } from '../pds/blobs/policy.ts'
+import type { BlobSupply } from '../pds/blobs/supply.ts'
+import type { Budget } from '../pds/budget.ts'
+import { type LostRecord, type RefusedRecord, recordNameOf } from '../pds/lost-record.ts'
+import { type ConflictPolicy, isWritten, type PlanOptions, planWrite, type WritePlan } from '../pds/plan.ts'
 import { fetchRepo, type LiveRepo } from '../pds/repo.ts'
-import { readCurrentRows } from '../reconcile/current.ts'
-import { lexToJson, recordFromBytes } from '../repo/record.ts'
-import type { RestoreContext, Writer, WriteSummary } from './context.ts'
+import type { RefusedRecords } from '../reconcile/own-records.ts'
+import { encodeRecord, lexToJson, recordFromBytes } from '../repo/record.ts'
+import type { NotWritten, RestoreContext, Writer, WriterSummary } from './context.ts'
+import { keptRecords } from './kept-records.ts'
+import { lostRecordsOf } from './lost-records.ts'
+import { asWrittenBefore } from './stripped-records.ts'
+import { assertKnown, scoped, type WriteScope } from './write-scope.ts'
+
+export interface PrepareWriteOptions {
+  snapshot: Snapshot
+  catalog: Catalog
+  onConflict: ConflictPolicy
+  /** @defaultValue all records of the snapshot */
+  scope?: WriteScope
+  /** URIs of records that are not to be overwritten, whatever `onConflict` says. One that is gone is created. */
+  except?: readonly string[]
+  /** What the account may still write: the way, the points and the estimate depend on it. @defaultValue as `planWrite` */
+  budget?: Budget
+  /** By URI, CIDs of records whose deletes a relay's window still has: beside the tombstones that the index keeps. */
+  deleted?: ReadonlyMap<string, string>
+  /** @defaultValue blobs are not looked for, and records that refer to any are planned as if all were there */
+  blobs?: {
+    supply: BlobSupply
+    /** @defaultValue 'refuse-record' */
+    policy?: MissingBlobPolicy
+    onProgress?: (done: number, total: number) => void
+  }
+}
 
 export interface PreparedWrite {
+  /** Of the records in scope. */
   plan: WritePlan
+  /** All records of the snapshot, those in scope as they are to be written: what a comparison expects. */
   records: readonly (LostRecord | RefusedRecord)[]
   repo: LiveRepo
   /** The records that would be overwritten, as they are now: kept before they go. */
   overwritten: { uri: string; cid: string; record: JsonObject }[]
 }
 
-/** Turns the snapshot's root rows back into records and holds them against the live repo. Nothing is written. */
+/**
+ * Turns the snapshot's root rows back into records and holds them against the live repo. Nothing is written.
+ *
+ * @throws ConfigError for a scope or an exemption that names what the snapshot does not hold; what
+ *   `applyMissingBlobs` throws with policy `fail`; what `fetchRepo` and `planBlobs` throw
+ */
 export async function prepareWrite(
   context: RestoreContext,
-  { snapshot, catalog, onConflict }: { snapshot: Snapshot; catalog: Catalog; onConflict: ConflictPolicy },
+  {
+    snapshot,
+    catalog,
+    onConflict,
+    scope: wanted = {},
+    except = [],
+    budget,
+    deleted,
+    blobs,
+  }: PrepareWriteOptions,
 ): Promise<PreparedWrite> {
+  const { appview } = context
   const repo = await fetchRepo(snapshot.did, context.network)
   const states = await readRecordStates(context.production, snapshot.did)
-  const records = lostRecords(context, snapshot, repo, states)
-  const neverLost = await uninterruptedUris(context, snapshot, catalog)
-  const plan = planWrite(records, repo, onConflict, neverLost)
-  return { plan, records, repo, overwritten: overwrittenBy(plan, repo) }
+  const records = lostRecordsOf(snapshot, appview, { states, repo, ...(deleted && { deleted }) })
+  assertKnown(records, except)
+  const inScope = scoped(records, wanted)
+  const kept = await keptRecords(context, { snapshot, catalog, records, repo })
+  for (const uri of except) if (!kept.has(uri)) kept.set(uri, 'exempted by the operator')
+  const uris = new Set(inScope.records.map(({ uri }) => uri))
+  const planOf = (all: PreparedWrite['records'], options: PlanOptions = {}): WritePlan => {
+    const planned = all.filter(({ uri }) => uris.has(uri))
+    const { scope } = inScope
+    return planWrite(planned, repo, onConflict, kept, {
+      ...options,
+      ...(scope && { scope }),
+      ...(budget && { budget }),
+    })
+  }
+  const settled = blobs && (await settleBlobs(context, { records, plan: planOf(records), repo }, blobs))
+  const toWrite = settled?.records ?? records
+  const plan = planOf(toWrite, {
+    warningOf: (record) => lexiconWarning(record, appview),
+    ...(settled && { blobs: settled.blobs }),
+  })
+  return { plan, records: toWrite, repo, overwritten: overwrittenBy(plan, repo) }
+}
+
+/** The records as they can be written with the blobs that can be had. Only those to be written are looked at. */
+async function settleBlobs(
+  context: RestoreContext,
+  { records, plan, repo }: Pick<PreparedWrite, 'records' | 'plan' | 'repo'>,
+  { supply, policy, onProgress }: NonNullable<PrepareWriteOptions['blobs']>,
+): Promise<Pick<PreparedWrite, 'records'> & { blobs: BlobsOfWrite }> {
+  const toWrite = recordsToWrite(records, plan)
+  const blobPlan = await planBlobs(toWrite, { ...supply, ...(onProgress && { onProgress }) })
+  const { appview } = context
+  const possible = applyMissingBlobs(records, blobPlan, { appview, ...(policy && { policy }) })
+  return {
+    records: await asWrittenBefore(context, { did: plan.did, before: records, records: possible, repo }),
+    blobs: blobsOfWrite(blobPlan),
+  }
+}
+
+function recordsToWrite(records: PreparedWrite['records'], plan: WritePlan): LostRecord[] {
+  const wanted = new Set(plan.records.filter(isWritten).map(({ uri }) => uri))
+  return records.filter((record): record is LostRecord => 'record' in record && wanted.has(record.uri))
+}
+
+/** A record that breaks its lexicon goes back all the same: it was there before. */
+function lexiconWarning(
+  { uri, collection, record }: LostRecord,
+  { handlers }: Pick<RestoreContext['appview'], 'handlers'>,
+): string | undefined {
+  const handler = handlers.find((candidate) => candidate.collection === collection)
+  const result = handler?.rows(asEvent(uri, encodeRecord(record)))
+  return result?.outcome === 'invalid' ? `breaks its lexicon: ${result.reason}` : undefined
 }
 
 function overwrittenBy(plan: WritePlan, repo: LiveRepo): PreparedWrite['overwritten'] {
   return plan.records.flatMap(({ uri, action }) => {
-    const { collection, rkey } = new AtUri(uri)
-    const live = action === 'overwrite' ? repo.get(collection, rkey) : undefined
+    const name = action === 'overwrite' ? recordNameOf(uri) : undefined
+    const live = name && repo.get(name.collection, name.rkey)
     if (live === undefined) return []
     return [{ uri, cid: live.cid.toString(), record: lexToJson(recordFromBytes(live.bytes)) as JsonObject }]
   })
 }
 
-/** Marks what is to be written, so that live ingestion stays silent about it, then has it written. */
+/**
+ * Marks what is to be written, so that live ingestion stays silent about it, then has it written.
+ *
+ * @throws RestoreError before anything is written, where the plan says `fail` of a record that is in the way; what
+ *   the writer throws
+ */
 export async function executeWrite(
   context: RestoreContext,
   writer: Writer,
@@ -54,30 +152,30 @@ export async function executeWrite(
     onConflict,
     onProgress,
   }: { run: string; onConflict: ConflictPolicy; onProgress?: (done: number, total: number) => void },
-): Promise<WriteSummary> {
+): Promise<WriterSummary> {
   const { did } = plan
-  const wanted = new Set(
-    plan.records.filter(({ action }) => action === 'create' || action === 'overwrite').map(({ uri }) => uri),
-  )
-  const toWrite = records.filter(
-    (record): record is LostRecord => 'record' in record && wanted.has(record.uri),
-  )
+  refuseConflicts(plan)
+  const toWrite = recordsToWrite(records, plan)
   await setMarks(
     context.production,
     toWrite.map(({ uri, cid }) => ({ uri, cid, did, run })),
   )
-  const refused = plan.records
-    .filter(({ action }) => action === 'refuse')
-    .map(({ uri, reason }) => ({ uri, reason: reason ?? 'refused' }))
+  const refused = refusedByPlan(plan)
   if (toWrite.length === 0)
     return { success: refused.length === 0, recordsWritten: 0, batchCount: 0, notWritten: refused }
   const rankOf = ranksOf(context)
+  const planned = new Map(plan.records.map((record) => [record.uri, record]))
   const ordered = [...toWrite].sort((a, b) => (rankOf(a.collection) ?? 0) - (rankOf(b.collection) ?? 0))
   try {
     const summary = await writer({
       did,
       run,
-      records: ordered.map(({ collection, rkey, record }) => ({ collection, rkey, record })),
+      records: ordered.map(({ uri, collection, rkey, record }) => ({
+        collection,
+        rkey,
+        record,
+        replaces: planned.get(uri)?.currentCid ?? null,
+      })),
       onConflict,
       ...(onProgress === undefined ? {} : { onProgress }),
     })
@@ -92,6 +190,53 @@ export async function executeWrite(
     if (!shouldRetry(error)) await unmarkAbsent(context, did, toWrite)
     throw error
   }
+}
+
+function refuseConflicts({ did, records }: WritePlan): void {
+  const conflicts = records.filter(({ refusal }) => refusal === 'conflict')
+  const [first] = conflicts
+  if (first === undefined) return
+  throw new RestoreError(
+    `${conflicts.length} records were made again under lost keys, ${first.uri} among them.`,
+    {
+      did,
+      uri: first.uri,
+      hint: 'Nothing was written. Choose --on-conflict keep or overwrite; with --except URI a record stays as it is now.',
+    },
+  )
+}
+
+/** Records that a plan has refused. */
+export function refusedByPlan({ records }: WritePlan): NotWritten[] {
+  return records
+    .filter(({ action }) => action === 'refuse')
+    .map(({ uri, refusal, reason = 'refused' }) => ({
+      uri,
+      outcome: 'refused',
+      ...(refusal && { refusal }),
+      reason,
+    }))
+}
+
+/** URIs of the records that the repo holds as they were written, and not as they were lost. */
+export function writtenOtherwise(
+  { records }: Pick<PreparedWrite, 'records'>,
+  repo: Pick<LiveRepo, 'get'>,
+): Set<string> {
+  const written = records.filter(
+    (record): record is LostRecord =>
+      'record' in record &&
+      record.proof === 'different' &&
+      repo.get(record.collection, record.rkey)?.cid.toString() === record.cid,
+  )
+  return new Set(written.map(({ uri }) => uri))
+}
+
+/** Of what was not written, that which was refused: its rows come from the backup alone. */
+export function refusedOf(notWritten: readonly NotWritten[]): RefusedRecords {
+  return new Map(
+    notWritten.flatMap(({ uri, refusal, reason }) => (refusal ? [[uri, { refusal, reason }] as const] : [])),
+  )
 }
 
 /** What did not arrive is no longer waited for: a record that the PDS refuses must not hold up the others. */
@@ -113,76 +258,4 @@ export function ranksOf({
 }: Pick<RestoreContext, 'appview'>): (collection: string) => number | undefined {
   const ranks = new Map(appview.handlers.map((handler) => [handler.collection, handler.rank]))
   return (collection) => ranks.get(collection)
-}
-
-function lostRecords(
-  { appview }: RestoreContext,
-  snapshot: Snapshot,
-  repo: LiveRepo,
-  states: ReadonlyMap<string, RecordState>,
-): (LostRecord | RefusedRecord)[] {
-  return appview.roots.flatMap((root) => {
-    const table = snapshot.tables.find((candidate) => candidate.table === root.table)
-    if (table === undefined) return []
-    const isJson = new Set(
-      table.columns.filter(({ type }) => type === 'json' || type === 'jsonb').map(({ name }) => name),
-    )
-    return table.rows.map((row) => {
-      const uri = row[root.uriColumn] ?? ''
-      const { collection, rkey } = new AtUri(uri)
-      const rootRow = { uri, recordColumn: root.recordColumn, row: parsed(row, isJson) }
-      const liveCid = repo.get(collection, rkey)?.cid.toString()
-      const state = states.get(uri)
-      const tombstone = state?.deleted === true ? (state.cid ?? undefined) : undefined
-      if (liveCid === undefined) return lostRecordOf(rootRow, appview, tombstone)
-      // There is a record under this key. Either it is the one that the row was made from, or it says nothing about
-      // the CID of the one that was lost.
-      const record = lostRecordOf(rootRow, appview, liveCid)
-      return 'record' in record && record.proof === 'proven'
-        ? record
-        : lostRecordOf(rootRow, appview, undefined)
-    })
-  })
-}
-
-function parsed(row: ExactRow, isJson: ReadonlySet<string>): JsonObject {
-  return Object.fromEntries(
-    Object.entries(row).map(([column, text]) => [
-      column,
-      text !== null && isJson.has(column) ? JSON.parse(text) : text,
-    ]),
-  )
-}
-
-/**
- * Records whose row has stood ever since the backup: they were never deleted, so what differs was edited by their
- * author and is newer. (A record created again under a lost key has a row made anew.)
- */
-async function uninterruptedUris(
-  context: RestoreContext,
-  snapshot: Snapshot,
-  catalog: Catalog,
-): Promise<Set<string>> {
-  const roots = snapshot.tables.filter(({ table }) =>
-    context.appview.roots.some((root) => root.table === table),
-  )
-  const current = await readCurrentRows(context.production, catalog, roots)
-  const uris = new Set<string>()
-  for (const root of context.appview.roots) {
-    const table = roots.find((candidate) => candidate.table === root.table)
-    if (table === undefined) continue
-    const births = catalog.birthColumns(table.table)
-    for (const row of table.rows) {
-      const now = current.get(table.table)?.get(rowId(row, table.key))
-      const uri = row[root.uriColumn]
-      if (now === undefined || uri == null) continue
-      if (births.every((column) => sameInstant(now[column], row[column]))) uris.add(uri)
-    }
-  }
-  return uris
-}
-
-function sameInstant(a: string | null | undefined, b: string | null | undefined): boolean {
-  const instant = (text: string | null | undefined): string | null => (text ? canonicalInstant(text) : null)
-  return instant(a) === instant(b)
 }

@@ -29,7 +29,7 @@ export interface ScenarioOptions {
   seed?: string
   /** First part of all handles and hosts: lower case, at most 8 letters, one per stack. @defaultValue 'maren' */
   name?: string
-  /** Publications and a share of the documents have pictures, uploaded by the author. @defaultValue false */
+  /** Publications and a share of the documents have pictures, uploaded by the author. @defaultValue true */
   images?: boolean
   /** Where the pictures are kept as well, in files named by CID: what an appview has in its cache. */
   blobFolder?: string
@@ -52,7 +52,7 @@ export async function publish(stack: Stack, options: ScenarioOptions = {}): Prom
     readers: readerCount = 40,
     seed = 'lived-in',
     name = 'maren',
-    images = false,
+    images = true,
     blobFolder,
     onProgress,
   } = options

@@ -7,12 +7,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type LiveConsumer, startConsumer } from '../../scripts/demo/consumer.ts'
 import { leaflet } from '../../src/appview/leaflet/index.ts'
+import type { CliContext } from '../../src/cli/context.ts'
+import { configFrom } from '../../src/config.ts'
 import { openDatabase } from '../../src/database/client.ts'
 import { silentLogger } from '../../src/logger.ts'
 import { createFetch } from '../../src/network/fetch.ts'
 import { createIdentity } from '../../src/network/identity.ts'
 import { createXrpc } from '../../src/network/xrpc.ts'
-import type { RestoreContext } from '../../src/restore/context.ts'
 import { liveOn, publish, type Scenario, waitUntilGone, waitUntilIndexed } from '../../src/stack/account.ts'
 import { assemble } from '../../src/stack/cleanup.ts'
 import { deleteRecords } from '../../src/stack/incident.ts'
@@ -93,32 +94,47 @@ export interface World extends AsyncDisposable {
   consumer: LiveConsumer
   /** A working folder, removed at the end. */
   folder: string
+  /** What the appview has in its cache: files named by their CIDs. */
+  blobFolder: string
   /** What the commands need to know. */
   env: Env
+  /** What they make of it, for calls of the library in this process. */
+  context: CliContext
   /** Deletes the author's records, as the incident does, until the tables have lost them. */
   lose(): Promise<void>
   run(args: readonly string[], options?: { env?: Env; cwd?: string; script?: string }): Promise<Ended>
 }
 
+export interface WorldOptions {
+  documents: number
+  readers: number
+  /** Adds to the account while it is whole. */
+  beforeBackup?: (world: Pick<World, 'stack' | 'scenario' | 'consumer'>) => Promise<void>
+}
+
 /** An account with a backup, before the incident; the live consumer is on. */
-export function startWorld(size: { documents: number; readers: number }): Promise<World> {
+export function startWorld({ beforeBackup, ...size }: WorldOptions): Promise<World> {
   return assemble(async (cleanup) => {
     const stack = cleanup.use(await startStack())
     const folder = await mkdtemp(join(tmpdir(), 'firehose-replay-cli-'))
     cleanup.defer(() => rm(folder, { recursive: true, force: true }))
-    const consumer = startConsumer(stack, contextOf(stack))
+    const consumer = startConsumer(stack, contextOf(stack, {}))
     cleanup.defer(() => consumer.stop())
-    const scenario = await publish(stack, size)
+    const blobFolder = join(folder, 'appview-blobs')
+    const scenario = await publish(stack, { ...size, blobFolder })
     await waitUntilIndexed(stack, scenario.records)
     await liveOn(stack, scenario)
+    await beforeBackup?.({ stack, scenario, consumer })
     await stack.takeBackup()
-    const env = environmentOf(stack, scenario)
+    const env = { ...environmentOf(stack, scenario), FIREHOSE_REPLAY_BLOB_FOLDER: blobFolder }
     return {
       stack,
       scenario,
       consumer,
       folder,
+      blobFolder,
       env,
+      context: contextOf(stack, env),
       async lose() {
         await deleteRecords(stack, scenario)
         await waitUntilGone(stack, [...scenario.content.publications, ...scenario.content.documents])
@@ -130,9 +146,10 @@ export function startWorld(size: { documents: number; readers: number }): Promis
   })
 }
 
-function contextOf(stack: Stack): RestoreContext {
+function contextOf(stack: Stack, env: Env): CliContext {
   const { url, serviceKey } = stack.production
   return {
+    config: configFrom({}, env),
     appview: leaflet,
     production: openDatabase({ url, serviceKey, label: 'production' }),
     network: {

@@ -337,6 +337,75 @@ describe('what policy explains', () => {
   })
 })
 
+describe('rows whose record could not be written', () => {
+  const without = (uri: string): VerifiedRepo => ({
+    did: repo.did,
+    rev: repo.rev,
+    commit: repo.commit,
+    recordCount: repo.recordCount - 1,
+    records: () => repo.records(),
+    get: (collection, rkey) =>
+      uri.endsWith(`/${collection}/${rkey}`) ? undefined : repo.get(collection, rkey),
+  })
+  const tombstone = () => sql(`update record_state set deleted = true where uri = '${document}'`)
+
+  test.each([
+    ['blob-missing', 'blob-missing'],
+    ['too-large', 'record-refused'],
+  ] as const)('refused as %s, are explained by %s; the record is missing', async (refusal, policy) => {
+    await tombstone()
+    const reason = 'no picture'
+    const refused = records.map((record) =>
+      record.uri === document ? { uri: document, refusal, reason, originalCid: undefined } : record,
+    )
+    const report = await compare({ repo: without(document), records: refused })
+    expect(findings(report)).toEqual([
+      `documents explained ${policy}`,
+      `documents_in_publications explained ${policy}`,
+    ])
+    expect(tableOf(report, 'documents')?.rows).toMatchObject([
+      {
+        id: JSON.stringify([document]),
+        reason: `rests on the backup alone: its record is refused (${refusal}): no picture`,
+      },
+    ])
+    // What hangs there is as it was, whoever's record it is.
+    expect(tableOf(report, 'comments_on_documents')).toMatchObject({ expected: 1, equal: 1 })
+    expect(report.records).toMatchObject({ equal: 3, missing: 1 })
+    expect(report.records.items.filter((item) => item.class !== 'equal')).toMatchObject([
+      { uri: document, class: 'missing', refusal, reason: `refused (${refusal}): no picture` },
+    ])
+    expect(report.verdict).toBe('incomplete')
+    const text = renderReport(report, { color: false })
+    expect(text).toContain(policy)
+    expect(text).toContain('rest on the backup alone')
+  })
+
+  test('so too where the writer refused it, and not where another record is there', async () => {
+    await tombstone()
+    const refused = new Map([[document, { refusal: 'blob-missing' as const, reason: 'no picture' }]])
+    const report = await compare({ repo: without(document), refused })
+    expect(findings(report)).toContain('documents explained blob-missing')
+    expect(report.records).toMatchObject({ equal: 3, missing: 1 })
+    const written = await compare({ refused })
+    expect(findings(written)).toEqual([])
+    const conflict = new Map([[document, { refusal: 'conflict' as const, reason: 'another' }]])
+    expect(findings(await compare({ repo: without(document), refused: conflict }))).toEqual([])
+  })
+
+  test('are different or missing like any other where they are not as they were', async () => {
+    await tombstone()
+    const refused = new Map([[document, { refusal: 'blob-missing' as const, reason: 'no picture' }]])
+    await sql(`update documents set data = '{"title": "changed"}' where uri = '${document}'`)
+    expect(findings(await compare({ repo: without(document), refused }))).toContain('documents different')
+    await sql(`delete from documents where uri = '${document}'`)
+    const report = await compare({ repo: without(document), refused })
+    expect(tableOf(report, 'documents')?.rows).toMatchObject([
+      { class: 'missing', reason: 'its record is refused (blob-missing): no picture' },
+    ])
+  })
+})
+
 describe('what must stay untouched', () => {
   const fingerprint = () =>
     fingerprintUntouched({ database: production, catalog, appview: leaflet }, snapshot)

@@ -8,6 +8,8 @@ export const OWN_TABLES = [
   'dead_letters',
   'restore_marks',
   'replay_receipts',
+  'write_requests',
+  'write_failures',
 ]
 
 /** By table, its rows: their key, and every column as the database prints it. */

@@ -7,11 +7,17 @@ import { rowId, type Snapshot } from '../../src/backup/snapshot.ts'
 import { type Catalog, readCatalog } from '../../src/database/catalog.ts'
 import { type Database, openDatabase } from '../../src/database/client.ts'
 import { setMarks } from '../../src/database/marks.ts'
-import type { RecordEvent, RecordUpsert } from '../../src/events.ts'
+import type { AppView, JsonObject, RecordEvent, RecordUpsert, Refusal } from '../../src/events.ts'
 import { Indexer } from '../../src/indexer/indexer.ts'
 import { applyReconcile, type ReconcileResult } from '../../src/reconcile/apply.ts'
-import { assertCaughtUp, prepareReconcile } from '../../src/reconcile/reconcile.ts'
+import {
+  assertCaughtUp,
+  type PrepareReconcileOptions,
+  prepareReconcile,
+} from '../../src/reconcile/reconcile.ts'
+import { encodeRecord, lexToJson } from '../../src/repo/record.ts'
 import { type Stack, startStack } from '../../src/stack/index.ts'
+import { GARDENS_MIGRATION, gardens } from '../fixtures/gardens/index.ts'
 import { dumpTables, OWN_TABLES, rowVersions, type TableDump } from './dump.ts'
 import { put, remove } from './record-events.ts'
 
@@ -130,10 +136,29 @@ async function writtenBack(events: readonly RecordUpsert[] = records()): Promise
   await index(...events)
 }
 
-const prepare = () => prepareReconcile({ database: production, catalog, appview: leaflet, snapshot })
-async function reconcile(database = production): Promise<ReconcileResult> {
-  return applyReconcile({ database, catalog, appview: leaflet, snapshot, ...(await prepare()) })
+/** What of the repo and of the write a reconcile is told, and what it takes in place of the usual. */
+type Told = Pick<PrepareReconcileOptions, 'repo' | 'refused'> & { appview?: AppView; snapshot?: Snapshot }
+
+const prepare = (told: Told = {}) =>
+  prepareReconcile({ database: production, catalog, appview: leaflet, snapshot, ...told })
+async function reconcile(database = production, told: Told = {}): Promise<ReconcileResult> {
+  const prepared = await prepare(told)
+  return applyReconcile({ database, catalog, appview: leaflet, snapshot, ...told, ...prepared })
 }
+/** The author's repo with these records in it. */
+function repoOf(events: readonly RecordUpsert[]): NonNullable<Told['repo']> {
+  const found = new Map(events.map(({ uri, record }) => [`${uri.collection}/${uri.rkey}`, record]))
+  return {
+    get(collection, rkey) {
+      const record = found.get(`${collection}/${rkey}`)
+      if (record === undefined) return undefined
+      const { cid, bytes } = encodeRecord(lexToJson(record) as JsonObject)
+      return { collection, rkey, cid, bytes }
+    },
+  }
+}
+const refusedAs = (refusal: Refusal, ...uris: string[]) =>
+  new Map(uris.map((uri) => [uri, { refusal, reason: 'no picture' }]))
 /** Its outcome, by the first column of its key. */
 function outcomeOf(result: ReconcileResult, table: string, key: string) {
   const rows = result.tables.find((candidate) => candidate.table === table)?.rows ?? []
@@ -482,4 +507,328 @@ describe('between plan and apply', () => {
     expect(outcomeOf(result, 'comments_on_documents', COMMENT)).toMatchObject({ outcome: 'withdrawn' })
     expect(new AtUri(COMMENT).host).toBe(READER)
   })
+})
+
+describe('a record that could not be written', () => {
+  const REFUSED = [PUBLICATION, documentUri(0)]
+  const written = () => records().filter(({ uri }) => !REFUSED.includes(uri.toString()))
+  const told = (events = written()): Told => ({
+    repo: repoOf(events),
+    refused: refusedAs('blob-missing', ...REFUSED),
+  })
+
+  test('has its row all the same, with everything that hangs there; a second run changes nothing', async () => {
+    await incident()
+    await writtenBack(written())
+    expect(await sql(`select document from documents_in_publications`)).toEqual([])
+    const result = await reconcile(production, told())
+    expect(await dump()).toEqual(before)
+    const why = 'its record could not be written (blob-missing): no picture'
+    for (const [table, uri = ''] of [
+      ['publications', PUBLICATION],
+      ['documents', documentUri(0)],
+    ] as const) {
+      expect(outcomeOf(result, table, uri)).toEqual({ outcome: 'restored', reason: why })
+    }
+    expect(outcomeOf(result, 'documents_in_publications', documentUri(0))).toEqual({
+      outcome: 'restored',
+      reason: why,
+    })
+    expect(outcomeOf(result, 'documents_in_publications', documentUri(1))).toMatchObject({
+      outcome: 'restored',
+      reason: expect.stringContaining('waits'),
+    })
+    expect(outcomeOf(result, 'publication_subscriptions', READER)).toMatchObject({ outcome: 'restored' })
+    expect(await sql('select * from parked_events')).toEqual([])
+
+    const versions = await rowVersions(stack.production, [])
+    const again = await reconcile(production, told())
+    expect(await rowVersions(stack.production, [])).toEqual(versions)
+    expect(outcomeOf(again, 'publications', PUBLICATION)).toEqual({ outcome: 'unchanged', reason: why })
+    const outcomes = again.tables.flatMap(({ rows }) => rows.map(({ outcome }) => outcome))
+    expect(new Set(outcomes)).toEqual(new Set(['unchanged', 'derived']))
+  })
+
+  test('has it where all were refused, and where the index has never seen a record of the account', async () => {
+    const all = records().map(({ uri }) => uri.toString())
+    await incident()
+    await reconcile(production, { repo: repoOf([]), refused: refusedAs('too-large', ...all) })
+    expect(await dump()).toEqual(before)
+
+    await resetTables()
+    await incident()
+    await sql('truncate record_state, parked_events')
+    await reconcile(production, { repo: repoOf([]), refused: refusedAs('too-large', ...all) })
+    expect(await dump()).toEqual(before)
+  })
+
+  test('a run that dies: wherever it does, the next one ends in the same rows', async () => {
+    const newcomer = `at://${OTHER}/site.standard.graph.subscription/3ccccccccccc2`
+    let callCount = 0
+    for (let dieAt = 1; ; dieAt++) {
+      await resetTables()
+      await incident()
+      await writtenBack(written())
+      // One who came while the publication was gone is in no backup: he waits in the index.
+      await index(subscription(newcomer))
+      callCount = 0
+      const mortal: Database = {
+        ...production,
+        call(name, batch) {
+          if (++callCount === dieAt) throw new TypeError('the process died')
+          return production.call(name, batch)
+        },
+      }
+      const first = await reconcile(mortal, told()).then(
+        () => 'finished',
+        (error: unknown) => String(error),
+      )
+      if (first === 'finished') break
+      expect(first).toContain('the process died')
+      await reconcile(production, told())
+      expect(
+        await sql(`delete from publication_subscriptions where uri = '${newcomer}' returning 1`),
+      ).toHaveLength(1)
+      expect({ dieAt, dump: await dump() }).toEqual({ dieAt, dump: before })
+    }
+    expect(callCount).toBeGreaterThan(5)
+  })
+
+  test('what a record stands for in the repo by now is not what the backup links', async () => {
+    const moved = put(documentUri(1), {
+      $type: 'site.standard.document',
+      site: 'https://elsewhere.example',
+      title: 'Post 1',
+      tags: ['cats'],
+      publishedAt: '2026-01-01T00:00:00.000Z',
+    })
+    await incident()
+    const events = [document(2), broken(), moved]
+    await writtenBack(events)
+    await reconcile(production, told(events))
+    expect(await sql(`select * from documents_in_publications where document = '${documentUri(1)}'`)).toEqual(
+      [],
+    )
+  })
+
+  test('is withdrawn where nobody says that it was refused, or another one is there', async () => {
+    await incident()
+    await writtenBack(written())
+    for (const refused of [undefined, refusedAs('conflict', ...REFUSED)]) {
+      const { plan } = await prepare({ repo: repoOf(written()), ...(refused && { refused }) })
+      const rows = plan.tables.find(({ table }) => table === 'publications')?.rows
+      expect(rows).toMatchObject([{ action: 'none', outcome: 'withdrawn' }])
+    }
+    const { plan } = await prepare(told(records()))
+    const rows = plan.tables.find(({ table }) => table === 'publications')?.rows
+    expect(rows).toMatchObject([{ action: 'none', outcome: 'withdrawn' }])
+  })
+
+  test('keeps no reader away: who comes later hangs on the row', async () => {
+    await incident()
+    await writtenBack(written())
+    await reconcile(production, told())
+    const anew = `at://${OTHER}/site.standard.graph.subscription/3ccccccccccc2`
+    await index(
+      subscription(anew),
+      recommend(`at://${OTHER}/site.standard.graph.recommend/2`, documentUri(0)),
+    )
+    expect(await sql(`select uri from publication_subscriptions where uri = '${anew}'`)).toHaveLength(1)
+    expect(
+      await sql(`select uri from recommends_on_documents where recommender_did = '${OTHER}'`),
+    ).toHaveLength(1)
+  })
+
+  test('is no longer waited for, and written later after all, confirms its row', async () => {
+    await incident()
+    await writtenBack(written())
+    await reconcile(production, told())
+    await sql(`insert into replay_receipts (did, rev, commit) values ('${AUTHOR}', '3zzzzzzzzzzzz', 'c')`)
+    await assertCaughtUp(production, AUTHOR)
+    const own = ['record_state', 'restore_marks', 'parked_events']
+    const versions = await rowVersions(stack.production, own)
+    await writtenBack([publication(), document(0)])
+    const result = await reconcile(production, { repo: repoOf(records()) })
+    expect(await rowVersions(stack.production, own)).toEqual(versions)
+    expect(outcomeOf(result, 'publications', PUBLICATION)).toEqual({ outcome: 'derived' })
+    expect(await dump()).toEqual(before)
+  })
+})
+
+describe('a row that is fuller than its record', () => {
+  const PAID = documentUri(6)
+  const block = (plaintext: string) => ({ block: { $type: 'pub.leaflet.blocks.text', plaintext } })
+  const FREE = [block('free'), { block: { $type: 'pub.leaflet.blocks.membersOnlyDelimiter' } }]
+  const post = (title: string, blocks: JsonObject[]): JsonObject => ({
+    $type: 'site.standard.document',
+    site: PUBLICATION,
+    title,
+    publishedAt: '2026-01-01T00:00:00.000Z',
+    content: {
+      $type: 'pub.leaflet.content',
+      pages: [{ $type: 'pub.leaflet.pages.linearDocument', id: '1', blocks }],
+    },
+  })
+  const cut = (title = 'Paid') => put(PAID, post(title, FREE))
+  /** A number that no double holds, in what only the database has. */
+  const whole = (title = 'Paid') =>
+    JSON.stringify(post(title, [...FREE, block('paid')])).replace(
+      '"paid"',
+      '"paid", "n": 12345678901234567890.10',
+    )
+  const now = () =>
+    one(
+      `select data, data::text as text, indexed_at::text, bsky_like_count as likes from documents where uri = '${PAID}'`,
+    )
+
+  async function withPaidPost(data = whole()): Promise<Snapshot> {
+    await index(cut())
+    await sql(`update documents set data = '${data}', bsky_like_count = 5,
+      indexed_at = '2026-01-05 10:00:00.123456+00' where uri = '${PAID}'`)
+    return extract({ database: production, catalog, appview: leaflet, did: AUTHOR })
+  }
+
+  test('gets its text back after the replay, to the digit; neither a second run nor a replay changes it', async () => {
+    const own = await withPaidPost()
+    const old = await now()
+    await incident(PAID)
+    const record = cut()
+    await writtenBack([record])
+    expect((await now())?.text).not.toContain('paid')
+    const told = { snapshot: own, repo: repoOf([...records(), record]) }
+    const result = await reconcile(production, told)
+    expect(outcomeOf(result, 'documents', PAID)).toEqual({
+      outcome: 'restored',
+      reason: 'the record in the repo is the shorter form of this row',
+    })
+    expect(await now()).toEqual(old)
+    expect(old?.text).toContain('12345678901234567890.10')
+
+    const versions = await rowVersions(stack.production, [])
+    expect(outcomeOf(await reconcile(production, told), 'documents', PAID)).toEqual({ outcome: 'derived' })
+    expect(await rowVersions(stack.production, [])).toEqual(versions)
+    await index(record, cut())
+    expect(await now()).toEqual(old)
+  })
+
+  test('without the repo at hand, as long as the row was made anew since the restore began', async () => {
+    const own = await withPaidPost()
+    const old = await now()
+    await incident(PAID)
+    await writtenBack([cut()])
+    await reconcile(production, { snapshot: own })
+    expect(await now()).toEqual(old)
+  })
+
+  test('what its author has written since is kept', async () => {
+    const own = await withPaidPost()
+    await incident(PAID)
+    const record = cut()
+    await writtenBack([record])
+    await sql(
+      `update documents set data = '${JSON.stringify(post('Rewritten', FREE))}' where uri = '${PAID}'`,
+    )
+    const since = await now()
+    const told = { snapshot: own, repo: repoOf([...records(), record]) }
+    expect(outcomeOf(await reconcile(production, told), 'documents', PAID)).toMatchObject({ outcome: 'kept' })
+    expect(await now()).toEqual(since)
+  })
+
+  test('of a newer record only what the handler names is set back, and its digits with it', async () => {
+    const own = await withPaidPost()
+    await incident(PAID)
+    const record = cut('New title')
+    await writtenBack([record])
+    const told = { snapshot: own, repo: repoOf([...records(), record]) }
+    expect(outcomeOf(await reconcile(production, told), 'documents', PAID)).toEqual({
+      outcome: 'filled',
+      reason: 'the record in the repo is a newer, shorter form of this row',
+    })
+    const after = await now()
+    expect(after?.text).toContain('New title')
+    expect(after?.text).toContain('12345678901234567890.10')
+    const versions = await rowVersions(stack.production, [])
+    expect(outcomeOf(await reconcile(production, told), 'documents', PAID)).toMatchObject({ outcome: 'kept' })
+    expect(await rowVersions(stack.production, [])).toEqual(versions)
+  })
+
+  test('comes from the backup where its handler takes nothing from the record in the repo', async () => {
+    const own = await withPaidPost(JSON.stringify(post('Paid', [block('long')])))
+    const old = await now()
+    await incident(PAID)
+    const inBlob = put(PAID, {
+      ...post('Paid', []),
+      content: {
+        $type: 'pub.leaflet.content',
+        pages: [],
+        blobPages: {
+          $type: 'blob',
+          ref: { $link: 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku' },
+          mimeType: 'application/json',
+          size: 1,
+        },
+      },
+    })
+    await writtenBack([inBlob])
+    const told = { snapshot: own, repo: repoOf([...records(), inBlob]) }
+    expect(outcomeOf(await reconcile(production, { snapshot: own }), 'documents', PAID)).toMatchObject({
+      outcome: 'derived',
+      reason: expect.stringContaining('has not brought it'),
+    })
+    expect(outcomeOf(await reconcile(production, told), 'documents', PAID)).toMatchObject({
+      outcome: 'restored',
+    })
+    expect(await now()).toEqual(old)
+  })
+})
+
+test('a row that names one whose record was refused gets it back, and what else it had, in one run', async () => {
+  const garden = await startStack({ migrations: [GARDENS_MIGRATION] })
+  try {
+    const database = openDatabase({ ...garden.production, label: 'production' })
+    const parts = { database, catalog: await readCatalog(database), appview: gardens }
+    const apply = async (...events: RecordEvent[]) => {
+      const indexer = new Indexer(parts)
+      for (const event of events) await indexer.handle(event)
+      await indexer.flush()
+    }
+    const plot = put(`at://${AUTHOR}/example.garden.plot/1`, { $type: 'example.garden.plot', title: 'North' })
+    const planting = (rkey: string, follows?: string) =>
+      put(`at://${AUTHOR}/example.garden.planting/${rkey}`, {
+        $type: 'example.garden.planting',
+        plot: plot.uri.toString(),
+        crops: ['leek'],
+        ...(follows && { follows }),
+      })
+    const first = planting('1')
+    const second = planting('2', first.uri.toString())
+    await apply(plot, first, second)
+    await garden.production.query(
+      `update plantings set noticed = '2025-03-02 06:00:00.457+00', remarks = 'slugs', expected_kg = 0.10;
+       update "plantingCrops" set harvested_kg = 9007199254740993.50`,
+    )
+    const rows = await dumpTables(garden.production, OWN_TABLES)
+    const own = await extract({ ...parts, did: AUTHOR })
+
+    await apply(...[second, first].map(({ uri }) => remove(uri.toString())))
+    const again = planting('2', first.uri.toString())
+    await setMarks(database, [
+      { uri: again.uri.toString(), cid: again.cid.toString(), did: AUTHOR, run: 'r' },
+    ])
+    await apply(again)
+    const told = {
+      ...parts,
+      snapshot: own,
+      repo: repoOf([plot, again]),
+      refused: refusedAs('blob-missing', first.uri.toString()),
+    }
+    const run = async () => applyReconcile({ ...told, ...(await prepareReconcile(told)) })
+    expect(outcomeOf(await run(), 'plantings', again.uri.toString())).toMatchObject({ outcome: 'filled' })
+    expect(await dumpTables(garden.production, OWN_TABLES)).toEqual(rows)
+    const versions = await rowVersions(garden.production, [])
+    await run()
+    expect(await rowVersions(garden.production, [])).toEqual(versions)
+  } finally {
+    await garden[Symbol.asyncDispose]()
+  }
 })

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { JsonObject } from '../../src/events.ts'
 import {
   createInngest,
@@ -23,6 +23,7 @@ import { cidOfRecord } from '../../src/repo/record.ts'
 import { Cleanup } from '../../src/stack/cleanup.ts'
 import { type Stack, startStack } from '../../src/stack/index.ts'
 import { startInngest } from '../../src/stack/inngest/index.ts'
+import { fetchAs } from './account-writes.ts'
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts'
 
 const COLLECTION = 'site.standard.document'
@@ -76,6 +77,7 @@ describe('without faults', () => {
     expect(world.waits).toHaveLength(1)
     expect(world.waits[0]).toBeGreaterThanOrEqual(startMs + HOUR_MS)
     expect(world.waits[0]).toBeLessThan(startMs + HOUR_MS + 10_000)
+    expect(world.spent()).toEqual({ commits: plan.commits, points: plan.points })
     await world.expectAll(records)
   })
 })
@@ -108,9 +110,11 @@ describe('answers that are lost', () => {
     await using world = await startWorld()
     const records = documents(30)
     await world.outside.applyWrites(operations(documents(10, { title: 'made again' })))
+    const plan = await world.plan(records)
+    expect(plan).toMatchObject({ commits: 1, points: 20 * 3 + 10 * 2 })
     world.proxy.next = ['lose']
     expect(await world.write(records)).toMatchObject({ outcomes: { created: 20, overwritten: 10 } })
-    expect(world.spent()).toEqual({ commits: 1, points: 20 * 3 + 10 * 2 })
+    expect(world.spent()).toEqual({ commits: plan.commits, points: plan.points })
     await world.expectAll(records)
   })
 })
@@ -152,6 +156,7 @@ describe('rate limits of the host', () => {
       retryAtMs: expect.any(Number),
     })
     expect(world.waits).toHaveLength(7)
+    expect(world.spent()).toEqual({ commits: 0, points: 0 })
     await world.expectAll([])
   })
 
@@ -163,6 +168,8 @@ describe('rate limits of the host', () => {
     await expect(
       world.write(documents(3), { onWait, signal: stop.signal, clock: undefined }),
     ).rejects.toThrow('enough')
+    expect(world.spent()).toEqual({ commits: 0, points: 0 })
+    await world.expectAll([])
   })
 
   test("the real PDS's headers are believed: no batch is refused", async () => {
@@ -180,6 +187,7 @@ describe('rate limits of the host', () => {
     expect(world.sizes()).toEqual([200, 66, 184])
     expect(world.waits).toHaveLength(1)
     expect(world.waits[0]).toBeGreaterThan(startMs + HOUR_MS / 2)
+    expect(world.spent()).toEqual({ commits: 3, points: 1350 })
     await world.expectAll(records, 'doc-')
   })
 
@@ -197,6 +205,8 @@ describe('rate limits of the host', () => {
     expect(world.waits).toHaveLength(1)
     expect(world.waits[0]).toBeGreaterThan(startMs + HOUR_MS / 2)
     expect(world.waits[0]).toBeLessThan(startMs + HOUR_MS + 10_000)
+    // The refused batch took what was left of the hour with it.
+    expect(world.spent()).toEqual({ commits: 2, points: 750 + 600 })
     await world.expectAll(records, 'doc-')
   })
 })
@@ -216,6 +226,8 @@ describe('requests that are too large', () => {
     const refused = world.proxy.calls.filter(({ status }) => status === undefined)
     expect(refused).toHaveLength(3)
     expect(world.proxy.calls.slice(3).every(({ status }) => status === 200)).toBe(true)
+    // The host takes about 28 of them at a time, and a request that it does not read costs nothing.
+    expect(plan.commits).toBe(2)
     expect(world.spent()).toEqual({ commits: 9, points: plan.points })
     await world.expectAll(records)
   })
@@ -232,6 +244,9 @@ describe('requests that are too large', () => {
     expect(summary.notWritten).toMatchObject([
       { rkey: 'large-0', reason: expect.stringContaining('as large') },
     ])
+    // All are halved by bytes until the large one is alone: what is before it, and what is after it.
+    expect(world.sizes()).toEqual([20, 20])
+    expect(world.spent()).toEqual({ commits: 2, points: 40 * 3 })
     await world.expectAll(small)
   })
 })
@@ -257,7 +272,26 @@ describe('500', () => {
     const summary = await world.write(records)
     expect(summary).toMatchObject({ success: false, recordsWritten: 299, outcomes: { failed: 1 } })
     expect(summary.notWritten).toMatchObject([{ rkey: 'doc-77', outcome: 'failed' }])
+    // It is searched for by halves; what is behind it goes in batches half as large, and then whole.
+    expect(world.sizes()).toEqual([50, 25, 1, 1, 100, 100, 22])
+    expect(world.spent()).toEqual({ commits: 7, points: 299 * 3 })
     await world.expectAll(records.filter(({ rkey }) => rkey !== 'doc-77'))
+  })
+
+  test('for two neighbours, always: they alone are failed, in the next run as well', async () => {
+    await using world = await startWorld({ perHour: 100_000, perDay: 100_000 })
+    world.proxy.bypassKey = stack.pds.rateLimitBypassKey
+    const bad = ['doc-7', 'doc-8']
+    world.proxy.decide = ({ operations }) =>
+      operations.some(({ rkey }) => bad.includes(rkey)) ? { status: 500 } : 'pass'
+    const records = documents(60)
+    for (const written of [58, 0]) {
+      const summary = await world.write(records)
+      expect(summary).toMatchObject({ success: false, recordsWritten: written, outcomes: { failed: 2 } })
+      expect(summary.notWritten.map(({ rkey }) => rkey)).toEqual(bad)
+    }
+    expect(world.spent().points).toBe(58 * 3)
+    await world.expectAll(records.filter(({ rkey }) => !bad.includes(rkey)))
   })
 
   test('for everything is an outage: nothing is failed, the run ends and can go on', async () => {
@@ -265,9 +299,11 @@ describe('500', () => {
     world.proxy.decide = () => ({ status: 500 })
     const records = documents(60)
     await expect(world.write(records)).rejects.toMatchObject({ name: 'UnavailableError', exitCode: 75 })
+    expect(world.spent()).toEqual({ commits: 0, points: 0 })
     await world.expectAll([])
     world.proxy.decide = () => 'pass'
     expect(await world.write(records)).toMatchObject({ success: true, recordsWritten: 60 })
+    expect(world.spent()).toEqual({ commits: 1, points: 180 })
     await world.expectAll(records)
   })
 
@@ -280,8 +316,47 @@ describe('500', () => {
     world.beforeFirstWrite = () => world.outside.applyWrites(operations(records.slice(100, 120)))
     expect(await world.write(records)).toMatchObject({ success: true, recordsWritten: 300 })
     await world.expectAll(records)
-    // The first call was refused, at its full price.
-    expect(world.spent().points).toBe(plan.points + 600 - 60)
+    // The first call was refused, at its full price; half as many go next, and then what is left.
+    expect(world.proxy.calls.map(({ status, operations }) => [status, operations.length])).toEqual([
+      [400, 200],
+      [200, 200],
+      [200, 80],
+    ])
+    expect(world.spent()).toEqual({ commits: plan.commits, points: plan.points + 600 - 60 })
+  })
+})
+
+describe('refusals for good', () => {
+  const refused = { status: 403, error: 'Forbidden', message: 'no' }
+
+  test('of single records cost those, and few points more', async () => {
+    await using world = await startWorld()
+    const bad = ['doc-30', 'doc-210']
+    world.proxy.decide = ({ operations }) =>
+      operations.some(({ rkey }) => bad.includes(rkey)) ? refused : 'pass'
+    const records = documents(300)
+    const summary = await world.write(records)
+    expect(summary).toMatchObject({ success: false, recordsWritten: 298, outcomes: { failed: 2 } })
+    expect(summary.notWritten.map(({ rkey }) => rkey)).toEqual(bad)
+    expect(world.spent().points).toBe(298 * 3)
+    expect(world.proxy.calls.length).toBeLessThan(2 + 2 * 2 * Math.log2(200))
+    await world.expectAll(records.filter(({ rkey }) => !bad.includes(rkey)))
+  })
+
+  test('of everything end the run with the refusal, before the points are gone', async () => {
+    await using world = await startWorld()
+    world.proxy.decide = () => refused
+    const records = documents(1000)
+    await expect(world.write(records)).rejects.toMatchObject({
+      name: 'PdsError',
+      error: 'Forbidden',
+      exitCode: 3,
+    })
+    expect(world.proxy.calls.map(({ operations }) => operations.length)).toEqual([
+      200, 100, 50, 25, 12, 6, 3, 1, 1, 1, 1, 1, 1,
+    ])
+    world.proxy.decide = () => 'pass'
+    expect(await world.write(records.slice(0, 300))).toMatchObject({ success: true, recordsWritten: 300 })
   })
 })
 
@@ -306,24 +381,131 @@ describe('a second writer', () => {
     expect(refused).toHaveLength(1)
     expect(plan).toMatchObject({ points: 895 * 3 + 10, commits: 5 })
     const burned = refused.flatMap(({ operations }) => operations).length * 3 - 5
-    expect(world.spent().points).toBe(plan.points + burned)
+    // What was to be five commits: the overwrites are one each now.
+    expect(world.spent()).toEqual({ commits: 5 + 5, points: plan.points + burned })
     // The five overwrites one by one: a swap of the record, not of the commit.
     expect(world.sizes().filter((size) => size === 1)).toHaveLength(5)
   })
 
-  test('that commits once a second', async () => {
+  test('that commits once a second: one batch is refused at its full price, and none after it', async () => {
     await using world = await startWorld()
     world.proxy.delayMs = 350
+    // Its first commit comes after the plan was made, whatever the clock says.
+    world.beforeFirstWrite = () => world.outside.applyWrites(operations(documents(1, {}, 'other-first-')))
     const stop = new AbortController()
-    const others = world.keepWriting(1000, stop.signal)
     const records = documents(900)
+    const plan = await world.plan(records)
+    const others = world.keepWriting(1000, stop.signal)
     const summary = await world.write(records)
     stop.abort()
-    await others
+    expect(await others).toBeGreaterThan(1)
     expect(summary).toMatchObject({ success: true, outcomes: { created: 900 } })
     await world.expectAll(records, 'doc-')
-    expect(world.proxy.calls.filter(({ status }) => status !== 200).length).toBeLessThanOrEqual(1)
-    expect(world.proxy.commits()).toBe(5)
+    expect(world.proxy.calls.filter(({ status }) => status !== 200)).toMatchObject([{ error: 'InvalidSwap' }])
+    expect(plan).toMatchObject({ commits: 5, points: 2700 })
+    expect(world.spent()).toEqual({ commits: plan.commits, points: plan.points + 600 })
+  })
+
+  test('that writes the same records: each call that meets one of theirs fails whole, and the next is half as large', async () => {
+    await using world = await startWorld()
+    const records = documents(400)
+    const plan = await world.plan(records)
+    let meetings = 3
+    world.proxy.beforeWrite = async (call) => {
+      if (meetings-- <= 0) return
+      const theirs = call.operations.slice(-10).map(({ rkey }) => rkey)
+      await world.outside.applyWrites(operations(records.filter(({ rkey }) => theirs.includes(rkey))))
+    }
+    expect(await world.write(records)).toMatchObject({ success: true, recordsWritten: 400 })
+    expect(world.proxy.calls.map(({ error, operations }) => [error, operations.length])).toEqual([
+      // From here on no call depends on another's commits, only on what is there under its keys.
+      ['InvalidSwap', 200],
+      ['InternalServerError', 200],
+      ['InternalServerError', 100],
+      [undefined, 50],
+      [undefined, 100],
+      [undefined, 200],
+      [undefined, 20],
+    ])
+    expect(plan).toMatchObject({ commits: 2, points: 1200 })
+    // Thirty of them are theirs; the host counts the three calls that it refused.
+    expect(world.spent()).toEqual({ commits: 4, points: 370 * 3 + 600 + 600 + 300 })
+    await world.expectAll(records)
+  })
+})
+
+describe('a session', () => {
+  /** Date alone: timers and the network go on. The PDS runs in this process and lives in the same time. */
+  const passMs = (ms: number) => vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + ms })
+
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  /** Once, when the second batch is on its way. */
+  const atSecondBatch = (world: World, happens: () => Promise<unknown>): void => {
+    world.proxy.beforeWrite = async () => {
+      if (world.proxy.calls.length === 2) await happens()
+    }
+  }
+
+  test('that expires is renewed, and the batch that met it goes once', async () => {
+    await using world = await startWorld()
+    const records = documents(450)
+    const plan = await world.plan(records)
+    atSecondBatch(world, async () => passMs(3 * HOUR_MS))
+    expect(await world.write(records)).toMatchObject({ success: true, recordsWritten: 450, batchCount: 3 })
+    // The PDS looks at the session before it counts anything.
+    expect(world.proxy.calls.map(({ status, error }) => error ?? status)).toEqual([
+      200,
+      'ExpiredToken',
+      200,
+      200,
+    ])
+    expect(world.spent()).toEqual({ commits: plan.commits, points: plan.points })
+    await world.expectAll(records)
+  })
+
+  test('that expires and was revoked ends the run with what to do next, and another one goes on from there', async () => {
+    await using world = await startWorld()
+    const records = documents(450)
+    const plan = await world.plan(records)
+    const { password } = world
+    const made = await world.asOwner('createAppPassword', { name: 'restore' })
+    world.password = String(made.password)
+    atSecondBatch(world, async () => {
+      await world.asOwner('revokeAppPassword', { name: 'restore' })
+      passMs(3 * HOUR_MS)
+    })
+    await expect(world.write(records)).rejects.toMatchObject({
+      name: 'SessionError',
+      hint: expect.stringMatching(/^Log in again.*run the same command again/),
+    })
+    expect(world.spent()).toEqual({ commits: 1, points: 600 })
+    await world.expectAll(records.slice(0, 200))
+    world.password = password
+    expect(await world.write(records)).toMatchObject({
+      success: true,
+      recordsWritten: 250,
+      outcomes: { same: 200, created: 250 },
+    })
+    expect(world.spent()).toEqual({ commits: plan.commits, points: plan.points })
+    await world.expectAll(records)
+  })
+
+  test('of an account that is deactivated meanwhile ends the run, and it goes on when it is active again', async () => {
+    await using world = await startWorld()
+    const records = documents(450)
+    const plan = await world.plan(records)
+    atSecondBatch(world, () => world.asOwner('deactivateAccount', {}))
+    await expect(world.write(records)).rejects.toMatchObject({ name: 'SessionError' })
+    await world.asOwner('activateAccount')
+    expect(world.spent()).toEqual({ commits: 1, points: 600 + 600 })
+    await world.expectAll(records.slice(0, 200))
+    expect(await world.write(records)).toMatchObject({ success: true, recordsWritten: 250 })
+    // The PDS looks at the account after it has counted.
+    expect(world.spent()).toEqual({ commits: plan.commits, points: plan.points + 600 })
+    await world.expectAll(records)
   })
 })
 
@@ -384,6 +566,10 @@ interface World extends AsyncDisposable {
   sizes(): number[]
   /** Each record once and with the CID it had; no other under this prefix. */
   expectAll(records: readonly RecordToWrite[], prefix?: string): Promise<void>
+  /** What the next login is made with. @defaultValue the account's own */
+  password: string
+  /** As the account's owner, past the proxy. */
+  asOwner(method: string, body?: object): Promise<JsonObject>
   /** Returns how many records it wrote. */
   keepWriting(everyMs: number, signal: AbortSignal): Promise<number>
 }
@@ -395,8 +581,9 @@ async function startWorld(pointLimits?: PointLimits): Promise<World> {
   const proxy = await startFaultProxy(account.pdsUrl)
   const network = localNetwork()
   const fetch = createFetch({ allowLocalhost: true })
+  let { password } = account
   const sessions = (through: typeof fetch) =>
-    appPasswordSessions(() => account.password, { identity: network.identity, fetch: through })
+    appPasswordSessions(() => password, { identity: network.identity, fetch: through })
   const provider = sessions(proxy.fetch(fetch))
   const outside = await openSession(did, sessions(fetch))
   let isFirst = true
@@ -411,12 +598,29 @@ async function startWorld(pointLimits?: PointLimits): Promise<World> {
     }
   }
   let passedMs = 0
+  const ended = new AbortController()
+  const others: Promise<number>[] = []
   const world: World = {
     did,
     proxy,
     network,
     sessionProvider,
     outside,
+    get password() {
+      return password
+    },
+    set password(other) {
+      password = other
+    },
+    async asOwner(method, body) {
+      const response = await fetchAs(account, `/xrpc/com.atproto.server.${method}`, {
+        method: 'POST',
+        ...(body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+      })
+      const text = await response.text()
+      if (!response.ok) throw new Error(`${method}: ${response.status} ${text}`)
+      return text === '' ? {} : JSON.parse(text)
+    },
     waits: [],
     atWait: () => undefined,
     beforeFirstWrite: undefined,
@@ -459,15 +663,24 @@ async function startWorld(pointLimits?: PointLimits): Promise<World> {
       const cids = Object.fromEntries(found.map(({ rkey, cid }) => [rkey, cid.toString()]))
       expect(cids).toEqual(Object.fromEntries(records.map(({ rkey, record }) => [rkey, cidOfRecord(record)])))
     },
-    async keepWriting(everyMs, signal) {
-      let count = 0
-      for (; !signal.aborted; count++) {
-        await outside.applyWrites(operations(documents(1, {}, `other-${count}-`)))
-        await wait(everyMs, undefined, { signal }).catch(() => undefined)
-      }
-      return count
+    keepWriting(everyMs, given) {
+      const signal = AbortSignal.any([given, ended.signal])
+      const writing = (async () => {
+        let count = 0
+        for (; !signal.aborted; count++) {
+          await outside.applyWrites(operations(documents(1, {}, `other-${count}-`)))
+          await wait(everyMs, undefined, { signal }).catch(() => undefined)
+        }
+        return count
+      })()
+      others.push(writing)
+      return writing
     },
-    [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      ended.abort()
+      await Promise.all(others)
+      await proxy[Symbol.asyncDispose]()
+    },
   }
   return world
 }

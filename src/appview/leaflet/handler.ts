@@ -17,8 +17,15 @@ export interface HandlerParts<Main> extends Omit<Handler, 'rows'> {
 
 /** @typeParam Main the generated type that belongs to `schema` */
 export function handlerOf<Main>(parts: HandlerParts<Main>): Handler {
-  const { collection, derives, rank, toRecord } = parts
-  return { collection, derives, rank, rows: (event) => rowsOf(parts, event), ...(toRecord && { toRecord }) }
+  const { collection, derives, rank, toRecord, mergeRow } = parts
+  return {
+    collection,
+    derives,
+    rank,
+    rows: (event) => rowsOf(parts, event),
+    ...(toRecord && { toRecord }),
+    ...(mergeRow && { mergeRow }),
+  }
 }
 
 function rowsOf<Main>(parts: HandlerParts<Main>, event: RecordUpsert): HandlerResult {

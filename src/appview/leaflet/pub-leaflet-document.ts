@@ -3,6 +3,7 @@ import { PUB_LEAFLET_DOCUMENT_DEFAULTS } from './defaults.ts'
 import { documentRecordFrom } from './document-record.ts'
 import { documentMutations } from './documents.ts'
 import { handlerOf } from './handler.ts'
+import { mergeDocument } from './merge-document.ts'
 import { DOCUMENTS, LINKS } from './tables.ts'
 
 /** Departures from the appview's indexer: those listed in documents.ts. */
@@ -13,4 +14,5 @@ export const pubLeafletDocument = handlerOf<Main>({
   rank: 1,
   mutations: (event, record, json) => documentMutations(event, json, record.publication),
   toRecord: (row) => documentRecordFrom(row.data, $nsid, PUB_LEAFLET_DOCUMENT_DEFAULTS),
+  mergeRow: (old, indexed) => mergeDocument(old, indexed, PUB_LEAFLET_DOCUMENT_DEFAULTS),
 })

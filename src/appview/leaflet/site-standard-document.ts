@@ -3,6 +3,7 @@ import { SITE_STANDARD_DOCUMENT_DEFAULTS } from './defaults.ts'
 import { documentRecordFrom } from './document-record.ts'
 import { documentMutations } from './documents.ts'
 import { handlerOf } from './handler.ts'
+import { mergeDocument } from './merge-document.ts'
 import { leafletContent } from './pages.ts'
 import { DOCUMENTS, LINKS } from './tables.ts'
 
@@ -24,4 +25,5 @@ export const siteStandardDocument = handlerOf<Main>({
       : 'the pages are in a blob; the app itself writes the row with the pages in it',
   mutations: (event, record, json) => documentMutations(event, json, record.site),
   toRecord: (row) => documentRecordFrom(row.data, $nsid, SITE_STANDARD_DOCUMENT_DEFAULTS),
+  mergeRow: (old, indexed) => mergeDocument(old, indexed, SITE_STANDARD_DOCUMENT_DEFAULTS),
 })

@@ -45,6 +45,20 @@ export function* withoutDefaults(
   }
 }
 
+/** The value without any default-valued field, and without what is empty then: one form for all that were filled in. */
+export function leanest(stored: JsonObject, defaults: readonly DefaultedObject[]): JsonObject {
+  const lean = withoutFields(
+    stored,
+    defaults.flatMap((object) => removableFields(stored, object)),
+  )
+  return withoutKeys(lean, (key) => defaults.some((object) => object.key === key) && isBare(lean[key]))
+}
+
+/** True where nothing is left but the name of its type. */
+function isBare(value: Json | undefined): boolean {
+  return isObject(value) && Object.keys(value).every((key) => key === '$type')
+}
+
 type Path = readonly [object: string, field: string]
 
 function removableFields(stored: JsonObject, { key, $type, fields }: DefaultedObject): Path[] {
@@ -64,16 +78,21 @@ function* masks(length: number): Generator<number, undefined> {
 }
 
 function* variants(stored: JsonObject, removed: readonly Path[]): Generator<JsonObject, undefined> {
-  const pruned = { ...stored }
-  for (const [key, field] of removed) {
-    const { [field]: _, ...rest } = pruned[key] as JsonObject
-    pruned[key] = rest
-  }
+  const pruned = withoutFields(stored, removed)
   yield pruned
   const emptied = [...new Set(removed.map(([key]) => key))].filter((key) => isEmpty(pruned[key]))
   for (const mask of masks(emptied.length)) {
     if (mask > 0) yield withoutKeys(pruned, (key) => (mask & (1 << emptied.indexOf(key))) !== 0)
   }
+}
+
+function withoutFields(stored: JsonObject, removed: readonly Path[]): JsonObject {
+  const pruned = { ...stored }
+  for (const [key, field] of removed) {
+    const { [field]: _, ...rest } = pruned[key] as JsonObject
+    pruned[key] = rest
+  }
+  return pruned
 }
 
 function isEmpty(value: Json | undefined): boolean {

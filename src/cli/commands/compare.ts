@@ -4,12 +4,13 @@ import { readSnapshot } from '../../backup/snapshot-file.ts'
 import type { Catalog } from '../../database/catalog.ts'
 import { compareAccount } from '../../report/compare.ts'
 import { exitCodeOf, type Report } from '../../report/report.ts'
-import { keptRecords } from '../../restore/restore.ts'
-import { prepareWrite } from '../../restore/write.ts'
+import { keptUris } from '../../restore/restore.ts'
+import { refusedOf } from '../../restore/write.ts'
 import type { DefineCommand } from '../command.ts'
 import { type CliContext, openCatalog, openContext } from '../context.ts'
 import { examples, jsonOption, snapshotOption } from '../options.ts'
 import { printReport } from '../output.ts'
+import { planAgain } from '../plan-again.ts'
 
 export const compareCommand: DefineCommand = (program: Command, done) => {
   program
@@ -33,6 +34,15 @@ export async function compareSnapshot(
   snapshot: Snapshot,
 ): Promise<Report> {
   const { appview, production } = context
-  const { records, repo, plan } = await prepareWrite(context, { snapshot, catalog, onConflict: 'overwrite' })
-  return compareAccount({ snapshot, catalog, appview, production, repo, records, kept: keptRecords(plan) })
+  const { records, repo, plan, notWritten } = await planAgain(context, { snapshot, catalog })
+  return compareAccount({
+    snapshot,
+    catalog,
+    appview,
+    production,
+    repo,
+    records,
+    kept: keptUris(plan, notWritten),
+    refused: refusedOf(notWritten),
+  })
 }

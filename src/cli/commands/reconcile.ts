@@ -1,15 +1,21 @@
 import type { Command } from 'commander'
-import type { Snapshot } from '../../backup/snapshot.ts'
 import { readSnapshot } from '../../backup/snapshot-file.ts'
-import type { Catalog } from '../../database/catalog.ts'
 import { EXIT, type ExitCode } from '../../errors.ts'
-import { applyReconcile, type ReconcileResult } from '../../reconcile/apply.ts'
+import type { ReconcileResult } from '../../reconcile/apply.ts'
 import type { ReconcilePlan } from '../../reconcile/plan.ts'
-import { assertCaughtUp, type PreparedReconcile, prepareReconcile } from '../../reconcile/reconcile.ts'
+import {
+  assertCaughtUp,
+  type PreparedReconcile,
+  type PrepareReconcileOptions,
+  prepareReconcile,
+} from '../../reconcile/reconcile.ts'
+import { reconcileRows } from '../../restore/reconcile-rows.ts'
+import { refusedByPlan, refusedOf, writtenOtherwise } from '../../restore/write.ts'
 import type { DefineCommand } from '../command.ts'
 import { type CliContext, openCatalog, openContext } from '../context.ts'
 import { catchUpOption, dryRunOption, examples, jsonOption, snapshotOption } from '../options.ts'
 import { printJson, say, startProgress } from '../output.ts'
+import { planAgain, type WrittenRecords } from '../plan-again.ts'
 
 interface ReconcileCommandOptions {
   snapshot: string
@@ -36,7 +42,7 @@ export const reconcileCommand: DefineCommand = (program: Command, done) => {
           isOwnConsumer: context.openSink !== undefined,
           repoRev: await repoRevOf(context, snapshot.did),
         })
-      const step = { catalog, snapshot }
+      const step = { snapshot, catalog, ...recordsOf(await planAgain(context, { snapshot, catalog })) }
       const prepared = await prepareReconcile({ ...databaseOf(context), ...step })
       if (options.dryRun) {
         if (options.json) printJson(prepared.plan)
@@ -54,18 +60,30 @@ function databaseOf({ appview, production }: CliContext) {
   return { appview, database: production }
 }
 
+/** What a reconcile is told of the account's records. */
+export function recordsOf(written: WrittenRecords): Records {
+  const { plan, repo, notWritten } = written
+  return {
+    repo,
+    refused: refusedOf([...notWritten, ...refusedByPlan(plan)]),
+    writtenOtherwise: writtenOtherwise(written, repo),
+  }
+}
+
+type Records = Pick<PrepareReconcileOptions, 'repo' | 'refused' | 'writtenOtherwise'>
+
 /** @param prepared the plan to apply. @defaultValue one made now */
 export async function reconcileWithProgress(
   context: CliContext,
-  { catalog, snapshot }: { catalog: Catalog; snapshot: Snapshot },
+  step: Pick<PrepareReconcileOptions, 'catalog' | 'snapshot'> & Records,
   prepared: PreparedReconcile | undefined,
   isQuiet: boolean,
 ): Promise<ReconcileResult> {
-  const parts = { ...databaseOf(context), catalog, snapshot }
-  const { plan, current } = prepared ?? (await prepareReconcile(parts))
+  const parts = { ...databaseOf(context), ...step }
   const progress = startProgress('reconcile', isQuiet)
   try {
-    return await applyReconcile({ ...parts, plan, current, onProgress: progress.update })
+    const { result } = await reconcileRows(parts, { prepared, onProgress: progress.update })
+    return result
   } finally {
     progress.stop()
   }

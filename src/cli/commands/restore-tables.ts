@@ -3,13 +3,14 @@ import { readSnapshot } from '../../backup/snapshot-file.ts'
 import { RestoreError } from '../../errors.ts'
 import { assertCaughtUp } from '../../reconcile/reconcile.ts'
 import { exitCodeOf } from '../../report/report.ts'
-import { prepareWrite } from '../../restore/write.ts'
+import type { PreparedWrite } from '../../restore/write.ts'
 import type { DefineCommand } from '../command.ts'
 import { openCatalog, openContext } from '../context.ts'
 import { catchUpOption, jsonOption, snapshotOption } from '../options.ts'
 import { printReport } from '../output.ts'
+import { planAgain } from '../plan-again.ts'
 import { compareSnapshot } from './compare.ts'
-import { reconcileWithProgress, sayReconcileResult } from './reconcile.ts'
+import { reconcileWithProgress, recordsOf, sayReconcileResult } from './reconcile.ts'
 import { replayWithProgress, sayReplayed } from './replay.ts'
 
 /**
@@ -26,10 +27,9 @@ export const restoreTablesCommand: DefineCommand = (program: Command, done) => {
     .action(async (options: { snapshot: string; withoutCatchUp?: true; json?: true }) => {
       const snapshot = await readSnapshot(options.snapshot)
       const context = await openContext(options)
-      const step = { catalog: await openCatalog(context), snapshot }
-      if (!options.withoutCatchUp) {
-        refuseUnwritten(await prepareWrite(context, { ...step, onConflict: 'overwrite' }))
-      }
+      const catalog = await openCatalog(context)
+      const planned = await planAgain(context, { snapshot, catalog })
+      if (!options.withoutCatchUp) refuseUnwritten(planned)
       const isQuiet = options.json === true
       const replayed = await replayWithProgress(context, snapshot.did, isQuiet)
       if (!isQuiet) sayReplayed(replayed)
@@ -37,15 +37,16 @@ export const restoreTablesCommand: DefineCommand = (program: Command, done) => {
         await assertCaughtUp(context.production, snapshot.did, {
           isOwnConsumer: context.openSink !== undefined,
         })
+      const step = { snapshot, catalog, ...recordsOf(planned) }
       const reconciled = await reconcileWithProgress(context, step, undefined, isQuiet)
       if (!isQuiet) sayReconcileResult(reconciled)
-      const report = await compareSnapshot(context, step.catalog, snapshot)
+      const report = await compareSnapshot(context, catalog, snapshot)
       printReport(report, isQuiet)
       done(exitCodeOf(report.verdict))
     })
 }
 
-function refuseUnwritten({ plan }: Awaited<ReturnType<typeof prepareWrite>>): void {
+function refuseUnwritten({ plan }: PreparedWrite): void {
   const lost = plan.records.filter(({ action }) => action === 'create')
   if (lost.length === 0) return
   throw new RestoreError(

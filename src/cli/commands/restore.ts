@@ -1,32 +1,33 @@
 import { rmdir } from 'node:fs/promises'
 import type { Command } from 'commander'
 import type { Snapshot } from '../../backup/snapshot.ts'
-import { ConfigError, EXIT } from '../../errors.ts'
-import type { ConflictPolicy, WritePlan } from '../../pds/plan.ts'
+import { EXIT } from '../../errors.ts'
+import type { WritePlan } from '../../pds/plan.ts'
 import { exitCodeOf } from '../../report/report.ts'
 import { type RestoreResult, restoreAccount } from '../../restore/restore.ts'
 import { createRunFolder, type RunFolder } from '../../restore/run-folder.ts'
 import type { DefineCommand } from '../command.ts'
+import { confirmProduction } from '../confirm-production.ts'
 import { type CliContext, openBackup, openCatalog, openContext } from '../context.ts'
 import { assertEngineReady, writerOf } from '../engine.ts'
 import { interruptible } from '../interrupt.ts'
 import {
-  conflictOption,
   didOption,
   dryRunOption,
   engineOption,
   examples,
   jsonOption,
   passwordFileOption,
+  yesOption,
 } from '../options.ts'
-import { confirmByTyping, type Progress, printJson, printReport, say, startProgress } from '../output.ts'
+import { type Progress, printJson, printReport, say, startProgress } from '../output.ts'
 import { sessionsOf } from '../sessions.ts'
-import { sayWritePlan } from './write.ts'
+import { addWritePlanOptions, type WritePlanFlags, writePlanOptions } from '../write-plan.ts'
+import { sayWritePlan } from '../write-plan-text.ts'
 
-interface RestoreCommandOptions {
+interface RestoreCommandOptions extends WritePlanFlags {
   did: string
   engine: 'inngest' | 'local'
-  onConflict: ConflictPolicy
   appPasswordFile?: string
   yes?: string
   dryRun?: true
@@ -34,14 +35,14 @@ interface RestoreCommandOptions {
 }
 
 export const restoreCommand: DefineCommand = (program: Command, done) => {
-  program
+  const command = program
     .command('restore')
     .description('Bring an account back: extract, write, replay, reconcile, compare.')
     .addOption(didOption())
     .addOption(engineOption())
-    .addOption(conflictOption())
+  addWritePlanOptions(command)
     .addOption(passwordFileOption())
-    .option('--yes <production>', 'confirm without asking: the name of production, as the plan prints it')
+    .addOption(yesOption())
     .addOption(dryRunOption())
     .addOption(jsonOption())
     .addHelpText(
@@ -60,9 +61,15 @@ export const restoreCommand: DefineCommand = (program: Command, done) => {
         return done(options.dryRun ? EXIT.complete : EXIT.usage)
       }
       printReport(result.report, options.json === true)
-      if (result.nothingToDo) say('There was nothing to do: everything was there already.')
+      if (result.nothingToDo) say(nothingToDoLine(result))
       done(exitCodeOf(result.report.verdict))
     })
+}
+
+function nothingToDoLine({ report }: RestoreResult): string {
+  return report.verdict === 'complete'
+    ? 'There was nothing to do: everything was there already.'
+    : 'Nothing was written and no row changed: what is still missing could not be brought back now either.'
 }
 
 async function restore(
@@ -70,10 +77,11 @@ async function restore(
   options: RestoreCommandOptions,
   signal: AbortSignal,
 ): Promise<RestoreResult | undefined> {
-  const { did, engine, onConflict } = options
+  const { did, engine } = options
   const sessionProvider = sessionsOf(context, options.appPasswordFile)
   const backup = await openBackup(context, await openCatalog(context))
   if (!options.dryRun) await assertEngineReady(context, did, { engine, sessionProvider, signal })
+  const planned = await writePlanOptions(context, did, options)
   const folder = await createRunFolder(context.config.required('runs'), did, new Date())
   const progress = new PhaseProgress(options.json === true)
   try {
@@ -81,7 +89,7 @@ async function restore(
       did,
       backup,
       folder,
-      onConflict,
+      ...planned,
       // Inngest's functions have sessions of their own; a dry run needs none.
       ...(engine === 'local' && !options.dryRun ? { sessionProvider } : {}),
       writer: writerOf(context, { engine, sessionProvider, signal }),
@@ -121,21 +129,10 @@ async function confirmRestore(
   options: RestoreCommandOptions & { signal: AbortSignal },
 ): Promise<boolean> {
   if (options.dryRun && options.json) printJson(plan)
-  sayWritePlan(plan)
+  sayWritePlan(plan, options.engine)
   say(`Backup: ${snapshot.meta.from}. Production, which will be written to: ${production.name}.`)
   if (options.dryRun) return false
-  if (options.yes !== undefined) {
-    if (options.yes === production.name) return true
-    throw new ConfigError(`--yes names ${options.yes}, but production is ${production.name}.`, {
-      hint: 'Check which database is configured as production, then confirm its name.',
-    })
-  }
-  if (!process.stdin.isTTY) {
-    throw new ConfigError('There is no terminal to confirm in.', {
-      hint: `If the plan above is right, add --yes ${production.name}`,
-    })
-  }
-  return confirmByTyping(`Type ${production.name} to go on:`, production.name, options)
+  return confirmProduction(production, options)
 }
 
 /** One bar at a time, for the phase that is under way. */

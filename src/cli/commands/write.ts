@@ -1,107 +1,122 @@
 import type { Command } from 'commander'
 import { readSnapshot } from '../../backup/snapshot-file.ts'
 import { EXIT } from '../../errors.ts'
-import type { ConflictPolicy, WritePlan } from '../../pds/plan.ts'
-import { durationText } from '../../pds/way.ts'
-import type { WriteSummary } from '../../restore/context.ts'
+import type { WriterSummary } from '../../restore/context.ts'
+import type { RunFolder } from '../../restore/run-folder.ts'
 import { executeWrite, type PreparedWrite, prepareWrite } from '../../restore/write.ts'
 import type { DefineCommand } from '../command.ts'
+import { confirmProduction } from '../confirm-production.ts'
 import { type CliContext, openCatalog, openContext } from '../context.ts'
-import { assertEngineReady, type Engine, writerOf } from '../engine.ts'
+import { assertEngineReady, writerOf } from '../engine.ts'
 import { interruptible } from '../interrupt.ts'
 import {
-  conflictOption,
   dryRunOption,
   engineOption,
   examples,
   jsonOption,
   passwordFileOption,
   snapshotOption,
+  yesOption,
 } from '../options.ts'
 import { printJson, say, startProgress } from '../output.ts'
 import { sessionsOf } from '../sessions.ts'
+import { keepOverwritten, keepWritten, withAttempt, writeFolderOf } from '../write-folder.ts'
+import {
+  addScopeOptions,
+  addWritePlanOptions,
+  type ScopeFlags,
+  type WritePlanFlags,
+  writePlanOptions,
+} from '../write-plan.ts'
+import { sayWritePlan } from '../write-plan-text.ts'
 
-interface WriteCommandOptions {
+interface WriteCommandOptions extends WritePlanFlags, ScopeFlags {
   snapshot: string
   engine: 'inngest' | 'local'
-  onConflict: ConflictPolicy
   appPasswordFile?: string
+  yes?: string
   dryRun?: true
   json?: true
 }
 
 export const writeCommand: DefineCommand = (program: Command, done) => {
-  program
+  const command = program
     .command('write')
     .description("Write the snapshot's records back to the account's PDS.")
     .addOption(snapshotOption())
     .addOption(engineOption())
-    .addOption(conflictOption())
+  addScopeOptions(addWritePlanOptions(command))
     .addOption(passwordFileOption())
+    .addOption(yesOption())
     .addOption(dryRunOption())
     .addOption(jsonOption())
-    .addHelpText('after', examples('write --dry-run', 'write', 'write --engine local'))
+    .addHelpText(
+      'after',
+      examples(
+        'write --dry-run',
+        'write',
+        'write --engine local',
+        'write --except at://did:plc:.../NSID/KEY',
+      ),
+    )
     .action(async (options: WriteCommandOptions) => {
       const snapshot = await readSnapshot(options.snapshot)
       const context = await openContext(options)
-      const { onConflict, engine } = options
-      const sessionProvider = sessionsOf(context, options.appPasswordFile)
       const catalog = await openCatalog(context)
-      const prepared = await prepareWrite(context, { snapshot, catalog, onConflict })
-      sayWritePlan(prepared.plan)
+      const planned = await writePlanOptions(context, snapshot.did, options)
+      const prepared = await prepareWrite(context, { snapshot, catalog, ...planned })
+      sayWritePlan(prepared.plan, options.engine)
       if (options.dryRun) {
         if (options.json) printJson(prepared.plan)
         return done(EXIT.complete)
       }
-      const run = `write_${snapshot.did}_${snapshot.meta.extractedAt}`
+      const folder = writeFolderOf(context, snapshot)
       const summary = await interruptible((signal) =>
-        write(context, prepared, { engine, sessionProvider, signal }, { run, ...options }),
+        write(context, prepared, folder, { ...options, signal }),
       )
+      if (summary === undefined) {
+        say('Nothing was written.')
+        return done(EXIT.usage)
+      }
       if (options.json) printJson({ plan: prepared.plan, ...summary })
       else saySummary(summary)
       done(summary.success ? EXIT.complete : EXIT.incomplete)
     })
 }
 
+/** @returns undefined where the confirmation was declined */
 async function write(
   context: CliContext,
   prepared: PreparedWrite,
-  engine: Engine,
-  { run, onConflict, json }: Pick<WriteCommandOptions, 'onConflict' | 'json'> & { run: string },
-): Promise<WriteSummary> {
-  const { create, overwrite } = prepared.plan.counts
-  if (create + overwrite > 0) await assertEngineReady(context, prepared.plan.did, engine)
-  engine.signal.throwIfAborted()
-  const progress = startProgress('write', json)
+  folder: RunFolder,
+  options: WriteCommandOptions & { signal: AbortSignal },
+): Promise<WriterSummary | undefined> {
+  const { engine, signal, onConflict } = options
+  const sessionProvider = sessionsOf(context, options.appPasswordFile)
+  const { did, counts } = prepared.plan
+  const kept = await keepOverwritten(folder, prepared, new Date())
+  if (kept !== undefined) {
+    say(`The ${counts.overwrite} records that will be overwritten are kept in ${kept}`)
+    if (!(await confirmProduction(context.production, options))) return undefined
+  }
+  if (counts.create + counts.overwrite > 0)
+    await assertEngineReady(context, did, { engine, sessionProvider, signal })
+  signal.throwIfAborted()
+  const progress = startProgress('write', options.json)
   try {
-    const onProgress = progress.update
-    return await executeWrite(context, writerOf(context, engine), prepared, { run, onConflict, onProgress })
+    return await withAttempt(folder, async (attempt) => {
+      const writer = writerOf(context, { engine, sessionProvider, signal, attempt })
+      const settings = { run: folder.run, onConflict, onProgress: progress.update }
+      const summary = await executeWrite(context, writer, prepared, settings)
+      await keepWritten(folder, { flags: options, notWritten: summary.notWritten })
+      return summary
+    })
   } finally {
     progress.stop()
   }
 }
 
-function saySummary({ recordsWritten, batchCount, notWritten }: WriteSummary): void {
+function saySummary({ recordsWritten, batchCount, notWritten }: WriterSummary): void {
   for (const { uri, reason } of notWritten) say(`not written: ${uri}: ${reason}`)
   say(`${recordsWritten} records written in ${batchCount} batches.`)
-}
-
-/** The plan in a few lines, what needs attention by name. */
-export function sayWritePlan(plan: WritePlan): void {
-  const { did, counts, bytes, records, commits, points, estimateMs, why } = plan
-  say(
-    `To the repo of ${did}: ${counts.create} to create, ${counts.overwrite} to overwrite (${Math.ceil(bytes / 1024)} KiB), ${counts.same} there already, ${counts.keep} kept, ${counts.refuse} refused.`,
-  )
-  if (commits > 0) {
-    const many = commits === 1 ? '1 commit' : `${commits} commits`
-    say(`In ${many}, for ${points} points of the rate limit, in about ${durationText(estimateMs)}: ${why}.`)
-  }
-  const proven = records.filter((record) => record.proof === 'proven').length
-  say(`CIDs: ${proven} of ${records.length} records are proven to be byte for byte what was deleted.`)
-  for (const { uri, action, reason, proof } of records) {
-    if (action === 'overwrite') say(`overwrite: ${uri}`)
-    if (action === 'keep' || action === 'refuse') say(`${action}: ${uri}: ${reason}`)
-    if (action === 'create' && proof === 'different')
-      say(`different: ${uri}: its CID will not be the one that was deleted`)
-  }
 }

@@ -15,7 +15,7 @@ export interface BucketOptions {
 /** A bucket of Supabase Storage. @throws ConfigError when the object's name does not depend on the CID */
 export function bucketSource(options: BucketOptions): BlobSource {
   const { database, bucket, object = '{cid}', maxBytes = MAX_BLOB_BYTES } = options
-  refuseTemplate(object)
+  refuseTemplate(object, `The name of an object in the bucket ${bucket}, ${object},`)
   const name = `bucket ${bucket} (${database.label})`
   return {
     name,

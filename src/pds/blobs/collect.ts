@@ -77,7 +77,7 @@ async function makeFolder(folder: string): Promise<void> {
 }
 
 /** Either all of it or nothing is there under its name; mode 600. */
-export async function writeBlob(folder: string, cid: string, bytes: Uint8Array): Promise<void> {
+async function writeBlob(folder: string, cid: string, bytes: Uint8Array): Promise<void> {
   const path = join(folder, cid)
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
   try {

@@ -16,20 +16,71 @@ export interface BlobNetwork {
 }
 
 /**
- * Blobs under a URL each, as `https://blobs.example/{did}/{cid}`.
+ * Blobs under a URL each, as `https://blobs.example/{did}/{cid}`. A user and password in it are sent as basic
+ * authorization. They and the query, which may hold a token, are in no name and in no error.
  *
- * @throws ConfigError when the template has no {cid}, or is no URL
+ * @throws ConfigError when the template has no {cid}, or is no URL of the web
  */
 export function urlSource(template: string, network: BlobNetwork): BlobSource {
-  refuseTemplate(template)
-  if (!URL.canParse(filled(template, 'cid', 'did'))) {
-    throw new ConfigError(`${template} is no URL.`, { hint: 'Give one such as https://HOST/{did}/{cid}.' })
-  }
+  refuseTemplate(template, 'The URL template for blobs')
+  const request = (cid: string, did: string): BlobRequest => requestOf(filled(template, cid, did))
+  request('cid', 'did')
   const isAbsent = (status: number): boolean => status === 404 || status === 410
   return {
-    name: template,
-    fetch: (cid, did) => download(new URL(filled(template, cid, did)), network, isAbsent),
+    name: nameOf(template),
+    async fetch(cid, did) {
+      try {
+        return await download(request(cid, did), network, isAbsent)
+      } catch (error) {
+        throw error instanceof UnavailableError ? withoutCause(error) : error
+      }
+    },
   }
+}
+
+interface BlobRequest {
+  url: URL
+  init?: RequestInit
+}
+
+/** `fetch` takes no URL with credentials in it, and names the URL when it says so. */
+function requestOf(text: string): BlobRequest {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new ConfigError('The URL template for blobs is no URL.', { hint: TEMPLATE_HINT })
+  }
+  const { username, password } = url
+  if (username === '' && password === '') return { url }
+  url.username = ''
+  url.password = ''
+  return { url, init: { headers: { authorization: basic(username, password) } } }
+}
+
+const TEMPLATE_HINT = 'Give one such as https://HOST/{did}/{cid}.'
+
+function basic(username: string, password: string): string {
+  try {
+    const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+    return `Basic ${Buffer.from(pair).toString('base64')}`
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error
+    throw new ConfigError('The URL template for blobs has a user or password that cannot be read.', {
+      hint: 'Write a percent sign in it as %25.',
+    })
+  }
+}
+
+function nameOf(template: string): string {
+  const { origin, pathname } = new URL(template)
+  return `${origin}${pathname}`.replaceAll(/%7B(cid|did)%7D/g, '{$1}')
+}
+
+/** The cause of what is thrown for a host that does not answer holds the request, headers and query included. */
+function withoutCause({ message, hint, retryAtMs }: UnavailableError): UnavailableError {
+  return new UnavailableError(message, {
+    ...(hint !== undefined && { hint }),
+    ...(retryAtMs !== undefined && { retryAtMs }),
+  })
 }
 
 /** What a PDS serves of an account's blobs (com.atproto.sync.getBlob). */
@@ -38,7 +89,7 @@ export function pdsSource(pdsUrl: string, network: BlobNetwork): BlobSource {
   const isAbsent = (status: number): boolean => status === 400 || status === 404
   return {
     name: new URL(pdsUrl).origin,
-    fetch: (cid, did) => download(getBlobUrl(pdsUrl, did, cid), network, isAbsent),
+    fetch: (cid, did) => download({ url: getBlobUrl(pdsUrl, did, cid) }, network, isAbsent),
   }
 }
 
@@ -49,12 +100,12 @@ export function getBlobUrl(pdsUrl: string, did: string, cid: string): URL {
 }
 
 function download(
-  url: URL,
+  { url, init }: BlobRequest,
   { fetch, queues, maxBytes = MAX_BLOB_BYTES }: BlobNetwork,
   isAbsent: (status: number) => boolean,
 ): Promise<Uint8Array | undefined> {
   return queues.run(url.href, async () => {
-    const response = await fetch(url)
+    const response = await fetch(url, init)
     if (response.ok) return bodyBytes(response, url.host, { maxBytes })
     await response.body?.cancel()
     if (isAbsent(response.status)) return undefined

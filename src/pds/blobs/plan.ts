@@ -4,7 +4,11 @@ import type { BlobFinder } from './finder.ts'
 import { type BlobRef, blobRefsOf, pathText } from './refs.ts'
 import type { ServedBlobs } from './served.ts'
 
-/** com.atproto.repo.uploadBlob takes no more of an account in a day (reference PDS, `uploadBlob.ts`). */
+/**
+ * com.atproto.repo.uploadBlob takes no more in a day (reference PDS, `uploadBlob.ts`). Its limit names no key of its own,
+ * and without one the PDS counts by IP address: what other accounts upload from this machine counts as well, and the
+ * same account from another machine does not.
+ */
 export const UPLOADS_PER_DAY = 1000
 
 export interface PlannedBlob {
@@ -48,6 +52,23 @@ export interface BlobPlan {
   uploadBytes: number
   /** Days that the uploads take, at the host's 1,000 a day: 1 when all of them fit into one. */
   uploadDays: number
+}
+
+/** A blob that keeps records from being written as they were. */
+export interface MissingBlob {
+  cid: string
+  mimeType: string
+  reason: string
+  /** A source could not be asked: a later run may find it. */
+  mayComeLater?: true
+  /** The records that refer to it. */
+  uris: string[]
+}
+
+/** What a write plan says of its blobs. */
+export interface BlobsOfWrite extends Pick<BlobPlan, 'counts' | 'uploadBytes' | 'uploadDays'> {
+  /** Those that cannot be had, or not as a record says. */
+  missing: MissingBlob[]
 }
 
 export interface RecordWithBlobs {
@@ -151,4 +172,17 @@ function whyLacking(
   // Of what it serves already, a host compares nothing with the reference.
   if (blob.status === 'served' || blob.bytes === size) return undefined
   return { reason: `the blob has ${blob.bytes} bytes, and the record says ${size ?? 'nothing of its size'}` }
+}
+
+export function blobsOfWrite({ counts, uploadBytes, uploadDays, records }: BlobPlan): BlobsOfWrite {
+  const missing = new Map<string, MissingBlob>()
+  for (const { uri, lacking } of records) {
+    for (const { paths: _, ...blob } of lacking) {
+      const id = JSON.stringify([blob.cid, blob.mimeType, blob.reason])
+      const known = missing.get(id)
+      if (known === undefined) missing.set(id, { ...blob, uris: [uri] })
+      else known.uris.push(uri)
+    }
+  }
+  return { counts, uploadBytes, uploadDays, missing: [...missing.values()] }
 }

@@ -74,5 +74,7 @@ function stripped(
   const record = withoutBlobs(lost.record, cids, { uri: lost.uri, handler })
   if (record === undefined) return undefined
   const { cid, bytes } = encodeRecord(record)
-  return { ...lost, record, cid: cid.toString(), bytes: bytes.length, proof: 'different' }
+  const { provenBy: _, doubt: __, ...rest } = lost
+  const differs = `without what cannot be had: ${reasonOf(lacking)}`
+  return { ...rest, record, cid: cid.toString(), bytes: bytes.length, proof: 'different', differs }
 }

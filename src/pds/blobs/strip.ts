@@ -1,6 +1,6 @@
-import { AtUri } from '@atproto/syntax'
-import type { Handler, Json, JsonObject, RecordUpsert } from '../../events.ts'
+import type { Handler, Json, JsonObject } from '../../events.ts'
 import { encodeRecord } from '../../repo/record.ts'
+import { asEvent } from '../as-event.ts'
 import { type BlobRef, blobRefsOf, type RecordPath } from './refs.ts'
 
 /**
@@ -19,7 +19,7 @@ export function withoutBlobs(
   { uri, handler }: { uri: string; handler: Handler },
 ): JsonObject | undefined {
   const isValid = (candidate: JsonObject): boolean =>
-    handler.rows(eventOf(uri, candidate)).outcome !== 'invalid'
+    handler.rows(asEvent(uri, encodeRecord(candidate))).outcome !== 'invalid'
   if (!isValid(record)) return undefined
   let stripped = record
   for (;;) {
@@ -62,24 +62,4 @@ function replacedIn(
   const { [step]: child, ...others } = at
   const next = replacedIn(child, rest, value)
   return next === undefined ? others : { ...at, [step]: next }
-}
-
-/** Only what makes a record valid or not: nothing of it is stored. */
-function eventOf(uri: string, json: JsonObject): RecordUpsert {
-  const { cid, record } = encodeRecord(json)
-  const at = new AtUri(uri)
-  return {
-    event: 'create',
-    seq: 0,
-    time: new Date(0).toISOString(),
-    commit: cid,
-    rev: '',
-    uri: at,
-    did: at.host,
-    collection: at.collection,
-    rkey: at.rkey,
-    source: 'repo',
-    cid,
-    record,
-  }
 }

@@ -1,4 +1,5 @@
-import { CredentialSession } from '@atproto/api'
+import { CredentialSession, XRPCError } from '@atproto/api'
+import { z } from 'zod'
 import { SessionError } from '../../errors.ts'
 import type { AuthenticatedFetch, SessionProvider } from './authenticated-fetch.ts'
 import { failureOf } from './failure.ts'
@@ -24,7 +25,7 @@ export function appPasswordSessions(
       })
     }
     const { pdsUrl } = await identity.resolve(did)
-    const session = new CredentialSession(new URL(pdsUrl), standardFetch(fetch))
+    const session = new CredentialSession(new URL(pdsUrl), onlyExpiredIs401(standardFetch(fetch)))
     try {
       await session.login({ identifier: did, password })
     } catch (error) {
@@ -33,3 +34,26 @@ export function appPasswordSessions(
     return Object.assign(session.fetchHandler.bind(session), { renewHint: RENEW })
   }
 }
+
+/**
+ * The library takes every 401 for a token that expired, gets a new one and sends the call again: a call to an account
+ * that was deactivated would be counted twice. Those end here.
+ */
+function onlyExpiredIs401(fetch: typeof globalThis.fetch): typeof globalThis.fetch {
+  return async (input, init) => {
+    const response = await fetch(input, init)
+    if (response.status !== 401) return response
+    const { error, message } = refusalSchema.parse(
+      await response
+        .clone()
+        .json()
+        .catch(() => ({})),
+    )
+    if (error === undefined || EXPIRED.has(error)) return response
+    await response.body?.cancel()
+    throw new XRPCError(response.status, error, message)
+  }
+}
+
+const EXPIRED: ReadonlySet<string> = new Set(['ExpiredToken', 'InvalidToken'])
+const refusalSchema = z.object({ error: z.string().optional(), message: z.string().optional() }).catch({})

@@ -33,7 +33,9 @@ describe('planBatches', () => {
     const plan = planBatches({ did: DID, records }, repo)
     expect(plan.batches).toEqual([{ records: [1, 2], overwrites: [2] }])
     expect(plan.settled.outcomes).toMatchObject({ same: 1, refused: 1, kept: 0 })
-    expect(plan.settled.notWritten).toMatchObject([{ rkey: 'bad', outcome: 'refused' }])
+    expect(plan.settled.notWritten).toMatchObject([
+      { rkey: 'bad', outcome: 'refused', refusal: 'unencodable' },
+    ])
     expect(plan.head).toEqual({ commit: repo.commit.toString(), rev: repo.rev })
   })
 
@@ -44,6 +46,16 @@ describe('planBatches', () => {
     const plan = planBatches({ did: DID, records: [entry('a')], onConflict }, repoWith(entry('a', 'other')))
     expect(plan.batches).toEqual([])
     expect(plan.settled.outcomes).toMatchObject(outcomes)
+  })
+
+  test('plans what is left of a request: indices stay, and what has landed counts as asked', () => {
+    const records = [entry('done'), entry('landed'), entry('left')]
+    const plan = planBatches({ did: DID, records }, repoWith(entry('landed')), {
+      among: [1, 2],
+      outcomeOfSame: () => 'created',
+    })
+    expect(plan.batches).toEqual([{ records: [2], overwrites: [] }])
+    expect(plan.settled.outcomes).toMatchObject({ created: 1, same: 0 })
   })
 
   test('carries no bodies, and no more than 200 records a batch', () => {

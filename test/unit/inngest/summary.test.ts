@@ -1,11 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import {
-  addSummaries,
-  MAX_NOT_WRITTEN,
-  summaryOf,
-  tallyOf,
-  writeSummarySchema,
-} from '../../../src/inngest/summary.ts'
+import { addSummaries, summaryOf, tallyOf, writeSummarySchema } from '../../../src/inngest/summary.ts'
 import type { WrittenRecord } from '../../../src/pds/write.ts'
 
 function record(outcome: WrittenRecord['outcome'], index = 0): WrittenRecord {
@@ -26,16 +20,49 @@ describe('summaryOf', () => {
     ])
   })
 
-  test('lists so many and counts the rest, also over several requests', () => {
-    const many = Array.from({ length: MAX_NOT_WRITTEN - 1 }, (_, index) => record('failed', index))
-    const one = summaryOf([tallyOf(many)], 1)
+  test('names every record that is not there, the refused first, also over several requests', () => {
+    const many = (outcome: WrittenRecord['outcome']) =>
+      Array.from({ length: 600 }, (_, n) => record(outcome, n))
+    const one = summaryOf([tallyOf(many('kept')), tallyOf([...many('failed'), ...many('refused')])], 1)
     const all = addSummaries([one, one])
-    expect(one.notWrittenOmitted).toBe(0)
-    expect(all.notWritten).toHaveLength(MAX_NOT_WRITTEN)
-    expect(all.notWrittenOmitted).toBe(MAX_NOT_WRITTEN - 2)
-    expect(all.outcomes.failed).toBe(2 * (MAX_NOT_WRITTEN - 1))
-    expect(all.batchCount).toBe(2)
+    expect(all.notWritten.map(({ outcome }) => outcome)).toEqual([
+      ...Array(1200).fill('refused'),
+      ...Array(1200).fill('failed'),
+      ...Array(1200).fill('kept'),
+    ])
+    expect(new Set(all.notWritten.map(({ reason }) => reason))).toEqual(new Set(['because']))
+    expect(all).toMatchObject({ batchCount: 2, outcomes: { refused: 1200, failed: 1200, kept: 1200 } })
     expect(writeSummarySchema.parse(JSON.parse(JSON.stringify(all)))).toEqual(all)
+  })
+
+  test.each([
+    ['of our own runs stays far below what Inngest takes, with all reasons', 1000, 300],
+    ['of an event with as many records as fit in one leaves none of them out', 15_000, 33],
+  ])('%s', (_, count, length) => {
+    const long = Array.from({ length: count }, (_, n) => ({
+      ...record('refused', n),
+      reason: 'x'.repeat(1000),
+    }))
+    const halves = [tallyOf(long.slice(count / 2)), tallyOf(long.slice(0, count / 2))]
+    const summary = summaryOf(halves, 1)
+    expect(summary.notWritten).toHaveLength(count)
+    expect(new Set(summary.notWritten.map(({ reason }) => reason.length))).toEqual(new Set([length]))
+    expect(JSON.stringify(summary).length).toBeLessThan(2_000_000)
+    // Over several runs there is no such limit.
+    expect(addSummaries([summary, summary]).notWritten).toEqual([
+      ...summary.notWritten,
+      ...summary.notWritten,
+    ])
+  })
+
+  test('says why a record was refused, in the one word and in words', () => {
+    const refused = { ...record('refused'), refusal: 'blob-missing' as const }
+    const summary = summaryOf([tallyOf([refused]), tallyOf([record('refused', 1)])], 1)
+    expect(writeSummarySchema.parse(summary).notWritten).toMatchObject([
+      { rkey: 'r0', refusal: 'blob-missing' },
+      { rkey: 'r1', reason: 'because' },
+    ])
+    expect(summary.notWritten[1]).not.toHaveProperty('refusal')
   })
 
   test('long reasons are cut', () => {

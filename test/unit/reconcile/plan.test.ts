@@ -3,8 +3,9 @@ import { rowId, type Snapshot, type SnapshotTable } from '../../../src/backup/sn
 import { catalogOf } from '../../../src/database/catalog.ts'
 import type { ExactRow } from '../../../src/database/exact.ts'
 import type { RecordState } from '../../../src/database/record-state.ts'
-import type { AppView, DerivedTable, Handler } from '../../../src/events.ts'
+import type { AppView, DerivedTable, Handler, Refusal } from '../../../src/events.ts'
 import { type PlannedRow, planReconcile } from '../../../src/reconcile/plan.ts'
+import { encodeRecord } from '../../../src/repo/record.ts'
 
 // A small world: posts hang on nothing; likes (of readers) and mails hang on posts by a cascade; a draft names a post
 // until that goes; a pin hangs on a mail.
@@ -128,10 +129,23 @@ interface World {
   marked?: string[]
   replayed?: boolean
   markedAt?: string | undefined
+  /** Record keys of posts that were not written back. */
+  refused?: Record<string, Refusal>
+  /** Record keys of posts in the repo; undefined: it is not at hand. */
+  repo?: string[]
 }
 
 /** `table key: action outcome columns`, for each row. */
-function plan({ before, now = {}, states = {}, marked = [], replayed = true, markedAt = MARKED }: World) {
+function plan({
+  before,
+  now = {},
+  states = {},
+  marked = [],
+  replayed = true,
+  markedAt = MARKED,
+  refused = {},
+  repo,
+}: World) {
   const snapshot: Snapshot = {
     did: AUTHOR,
     tables: TABLES.map((name) => tableOf(name, before[name] ?? [])),
@@ -159,6 +173,13 @@ function plan({ before, now = {}, states = {}, marked = [], replayed = true, mar
     replayed: { has: (table) => replayed && table === 'posts' },
     markedAt: marked.length === 0 && markedAt === MARKED ? undefined : markedAt,
     marked: new Set(marked.map((rkey) => uriOf(rkey))),
+    refused: new Map(
+      Object.entries(refused).map(([rkey, refusal]) => [uriOf(rkey), { refusal, reason: 'no picture' }]),
+    ),
+    repo: repo && {
+      get: (collection, rkey) =>
+        repo.includes(rkey) ? { collection, rkey, ...encodeRecord({ $type: collection }) } : undefined,
+    },
   })
 }
 function only(world: World, table: string): PlannedRow {
@@ -259,6 +280,57 @@ describe('what a replay gives back', () => {
   test('a generated column is never a difference', () => {
     const world: World = { before: { posts: [post('a')] }, now: { posts: [post('a', { sort: 'y' })] } }
     expect(only(world, 'posts')).toMatchObject({ action: 'none', outcome: 'derived' })
+  })
+})
+
+describe('a row whose record was refused', () => {
+  const before: Rows = { posts: [post('a')], likes: [like('x', 'a')] }
+  const gone: World = { before, states: { a: 'deleted' }, refused: { a: 'blob-missing' } }
+
+  test.each<[string, Partial<World>]>([
+    ['and deleted', {}],
+    ['and never seen by the index', { states: { a: 'unknown' } }],
+    ['and that the index has not seen go, which the repo knows', { states: {}, repo: [] }],
+  ])('comes from the backup: %s', (_, world) => {
+    expect(only({ ...gone, ...world }, 'posts')).toMatchObject({
+      action: 'insert',
+      outcome: 'restored',
+      withoutRecord: true,
+      reason: 'its record could not be written (blob-missing): no picture',
+    })
+    expect(only({ ...gone, ...world }, 'likes')).toMatchObject({ action: 'insert', outcome: 'restored' })
+  })
+
+  test.each<[string, Partial<World>, string]>([
+    ['for another record that is there', { refused: { a: 'conflict' } }, 'withdrawn'],
+    ['but is in the repo', { states: {}, repo: ['a'] }, 'derived'],
+    ['but is in the repo, and was deleted as we looked', { repo: ['a'] }, 'withdrawn'],
+  ])('does not, where it was refused %s', (_, world, outcome) => {
+    expect(only({ ...gone, ...world }, 'posts')).toMatchObject({ action: 'none', outcome })
+  })
+
+  test('is said to have none, once it is there', () => {
+    expect(only({ ...gone, now: { posts: [post('a')] } }, 'posts')).toMatchObject({
+      action: 'none',
+      outcome: 'unchanged',
+      reason: expect.stringContaining('could not be written'),
+    })
+  })
+
+  test('and what hangs there comes back in the run after one that was cut short, not where it stood all along', () => {
+    const now = { posts: [post('a')] }
+    expect(only({ ...gone, now, marked: ['a'] }, 'likes')).toMatchObject({ action: 'insert' })
+    expect(only({ ...gone, now }, 'likes')).toMatchObject({ action: 'none', outcome: 'withdrawn' })
+  })
+
+  test('lets in what waits for it, now and in the run after', () => {
+    const swept = (world: World) =>
+      plan(world)
+        .tables.filter(({ sweep }) => sweep)
+        .map(({ table }) => table)
+    expect(swept(gone)).toEqual(['posts', 'likes'])
+    expect(swept({ ...gone, now: { posts: [post('a')], likes: [like('x', 'a')] } })).toEqual(['posts'])
+    expect(swept({ before, now: { posts: [post('a')], likes: [like('x', 'a')] } })).toEqual([])
   })
 })
 

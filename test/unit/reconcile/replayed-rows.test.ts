@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
 import { leaflet } from '../../../src/appview/leaflet/index.ts'
 import type { Snapshot } from '../../../src/backup/snapshot.ts'
+import type { JsonObject } from '../../../src/events.ts'
 import { replayedRows } from '../../../src/reconcile/replayed-rows.ts'
+import { encodeRecord } from '../../../src/repo/record.ts'
 
 const DID = 'did:plc:author'
 const PUBLICATION = `at://${DID}/site.standard.publication/p`
@@ -47,6 +49,30 @@ test('are those that the records stand for, children too, whether the snapshot h
   expect(rows.has('documents_in_publications', id(PUBLICATION, documentUri('a')))).toBe(true)
   expect(rows.has('documents', id(documentUri('b')))).toBe(false)
   expect(rows.has('documents_in_publications', id(PUBLICATION, documentUri('b')))).toBe(false)
+})
+
+test('by the records that the repo holds now, where it is at hand', () => {
+  const held = new Map<string, JsonObject>([
+    ['site.standard.document/a', document({ site: 'https://elsewhere.example' })],
+    ['site.standard.document/b', { $type: 'site.standard.document', title: 'no site' }],
+  ])
+  const repo = {
+    get(collection: string, rkey: string) {
+      const record = held.get(`${collection}/${rkey}`)
+      return record === undefined ? undefined : { collection, rkey, ...encodeRecord(record) }
+    },
+  }
+  const snapshot = snapshotOf([
+    ['a', document()],
+    ['b', document()],
+    ['c', document()],
+  ])
+  const rows = replayedRows(snapshot, leaflet, repo)
+  expect(rows.has('documents', id(documentUri('a')))).toBe(true)
+  expect(rows.has('documents_in_publications', id(PUBLICATION, documentUri('a')))).toBe(false)
+  expect(rows.has('documents', id(documentUri('b')))).toBe(false)
+  expect(rows.has('documents', id(documentUri('c')))).toBe(false)
+  expect(rows.has('publications', id(PUBLICATION))).toBe(false)
 })
 
 test("only what is ensured is nobody's row", () => {

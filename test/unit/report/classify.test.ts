@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { rowId, type SnapshotTable } from '../../../src/backup/snapshot.ts'
 import type { ExactRow } from '../../../src/database/exact.ts'
 import type { RecordState } from '../../../src/database/record-state.ts'
-import type { RowOutcome } from '../../../src/events.ts'
+import type { Refusal, RowOutcome } from '../../../src/events.ts'
 import type { LostRecord } from '../../../src/pds/lost-record.ts'
 import type { ClassifiedRow } from '../../../src/report/classified-row.ts'
 import { classifyTable } from '../../../src/report/classify.ts'
@@ -135,6 +135,49 @@ describe('a row that is not there', () => {
     ])
     const [row] = classify([[table('notes', [note()]), []]], { records })
     expect(row?.reason).toBe('its record is refused (unencodable): paid text')
+    const blocked = classify([[table('notes', [note()]), []]], {
+      records,
+      ...said('notes', note(), 'blocked', 'no owner'),
+    })
+    expect(blocked[0]).toMatchObject({
+      class: 'missing',
+      reason: 'its record is refused (unencodable): paid text; reconcile said blocked: no owner',
+    })
+  })
+})
+
+describe('a row whose record could not be written', () => {
+  const without = (refusal: Refusal): Partial<Evidence> => ({
+    withoutRecord: new Map([[NOTE, { refusal, reason: 'no blob' }]]),
+  })
+  const notes = (now: ExactRow): [SnapshotTable, ExactRow[]][] => [[table('notes', [note()]), [now]]]
+
+  test.each([
+    ['blob-missing', 'blob-missing'],
+    ['unencodable', 'record-refused'],
+    ['too-large', 'record-refused'],
+  ] as const)('refused as %s, is explained by %s while it equals the backup', (refusal, policy) => {
+    const [row] = classify(notes(note()), without(refusal))
+    expect(row).toMatchObject({
+      class: 'explained',
+      policy,
+      reason: `rests on the backup alone: its record is refused (${refusal}): no blob`,
+    })
+    expect(row?.columns).toBeUndefined()
+  })
+
+  test('is different where it differs, and says so of what a trigger keeps', () => {
+    expect(short(classify(notes(note({ data: '{}' })), without('blob-missing')))).toEqual(['different'])
+    const [row] = classify(notes(note({ like_count: '9' })), {
+      ...without('blob-missing'),
+      triggerKept: new Set(['notes.like_count']),
+    })
+    expect(row).toMatchObject({ policy: 'trigger-kept', reason: expect.stringContaining('backup alone') })
+  })
+
+  test('says nothing of what hangs there', () => {
+    const rows = classify([...notes(note()), [table('likes', [like()]), [like()]]], without('blob-missing'))
+    expect(short(rows)).toEqual(['equal'])
   })
 })
 

@@ -3,6 +3,7 @@ import type { RecordState } from '../../../src/database/record-state.ts'
 import type { LostRecord, RefusedRecord } from '../../../src/pds/lost-record.ts'
 import { cidOfRecord, encodeRecord } from '../../../src/repo/record.ts'
 import { compareRecords } from '../../../src/report/records.ts'
+import type { RefusedRecords } from '../../../src/report/refused.ts'
 import { NOTE } from './small-world.ts'
 
 const RECORD = { $type: 'com.example.note', text: 'one' }
@@ -31,6 +32,7 @@ function compare(
   inRepo: typeof RECORD | undefined,
   indexed: string | null | undefined,
   kept = new Set<string>(),
+  later: RefusedRecords = new Map(),
 ) {
   const get = (collection: string, rkey: string) => {
     if (inRepo === undefined || collection !== 'com.example.note' || rkey !== '1') return undefined
@@ -38,7 +40,7 @@ function compare(
     return { collection, rkey, cid, bytes }
   }
   const state: RecordState = { uri: NOTE, rev: '3a', cid: indexed ?? CID, deleted: indexed === null }
-  return compareRecords([record], { get }, new Map(indexed === undefined ? [] : [[NOTE, state]]), kept)
+  return compareRecords([record], { get }, new Map(indexed === undefined ? [] : [[NOTE, state]]), kept, later)
 }
 
 describe('a record', () => {
@@ -77,5 +79,29 @@ describe('a record', () => {
     ])
     expect(compare(REFUSED, RECORD, CID)).toMatchObject({ different: 1 })
     expect(compare({ ...REFUSED, originalCid: CID }, RECORD, CID)).toMatchObject({ equal: 1 })
+  })
+  test('that the writer refused is missing with its reason, and what is known of it', () => {
+    const later: RefusedRecords = new Map([[NOTE, { refusal: 'blob-missing', reason: 'no picture' }]])
+    expect(compare(LOST, undefined, null, new Set(), later).items).toMatchObject([
+      {
+        class: 'missing',
+        refusal: 'blob-missing',
+        reason: 'refused (blob-missing): no picture',
+        cid: CID,
+        proof: 'proven',
+      },
+    ])
+    const written = compare(LOST, RECORD, CID, new Set(), later).items
+    expect(written).toMatchObject([{ class: 'equal' }])
+    expect(written[0]?.refusal).toBeUndefined()
+  })
+  test('says by what it is proven, why it differs, and what is in doubt', () => {
+    const item = (record: LostRecord) => compare(record, RECORD, CID).items[0]
+    expect(item({ ...LOST, provenBy: 'tombstone' })).toMatchObject({ proof: 'proven', provenBy: 'tombstone' })
+    expect(item({ ...LOST, proof: 'different', differs: 'why' })).toMatchObject({ differs: 'why' })
+    expect(item({ ...LOST, proof: 'self-consistent', doubt: 'who knows' })).toMatchObject({
+      doubt: 'who knows',
+    })
+    expect(item(LOST)).not.toHaveProperty('provenBy')
   })
 })

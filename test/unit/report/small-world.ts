@@ -4,6 +4,7 @@ import { type Catalog, catalogOf } from '../../../src/database/catalog.ts'
 import type { ExactRow } from '../../../src/database/exact.ts'
 import type { AppView, DerivedTable } from '../../../src/events.ts'
 import { type Evidence, outcomesOf } from '../../../src/report/evidence.ts'
+import { refusalsOf } from '../../../src/report/refused.ts'
 
 export const AUTHOR = 'did:plc:author'
 export const NOTE = `at://${AUTHOR}/com.example.note/1`
@@ -147,6 +148,8 @@ export function evidence(of: Snapshot, changes: Partial<Evidence> = {}): Evidenc
     catalog,
     states: new Map(),
     records: new Map(),
+    refusals: refusalsOf([...(changes.records?.values() ?? [])]),
+    withoutRecord: new Map(),
     outcomes: undefined,
     triggerKept: new Set(),
     ...changes,

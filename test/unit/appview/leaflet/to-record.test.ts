@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { withoutDefaults } from '../../../../src/appview/leaflet/to-record.ts'
 import type { Json, JsonObject, RecordCandidates } from '../../../../src/events.ts'
-import { handlerFor, rowOf } from './events.ts'
+import { blob, handlerFor, rowOf } from './events.ts'
 import * as records from './records.ts'
 
 function rebuilt(collection: string, row: JsonObject): RecordCandidates {
@@ -110,20 +110,135 @@ test('an emptied object is tried empty and left out', () => {
 })
 
 describe('members-only text', () => {
-  const document = (pages: JsonObject[]) => ({ data: { ...records.pubLeafletDocument, pages } })
-  const { page, text, DELIMITER } = records
+  const { page, text, DELIMITER, pubLeafletDocument, siteStandardDocument } = records
+  const leafletOf = (pages: JsonObject[]): JsonObject => ({ ...pubLeafletDocument, pages })
+  const standardOf = (pages: JsonObject[], extra: JsonObject = {}) => ({
+    ...siteStandardDocument,
+    content: { $type: 'pub.leaflet.content', pages },
+    ...extra,
+  })
+  const of = (data: JsonObject) => rebuilt(String(data.$type), { data })
+  const all = (data: JsonObject) => {
+    const result = of(data)
+    if (!result.ok) throw new Error(result.reason)
+    return [...result.candidates]
+  }
+  const whole = [page(text('free'), DELIMITER, text('paid'))]
+  const cut = [page(text('free'), DELIMITER)]
 
-  test('is not turned into a public record', () => {
-    const result = rebuilt('pub.leaflet.document', document([page(text('free'), DELIMITER, text('paid'))]))
-    expect(result).toMatchObject({ ok: false, reason: expect.stringContaining('members-only') })
-    const content = { $type: 'pub.leaflet.content', pages: [page(text('a')), page(DELIMITER, text('paid'))] }
-    const data = { ...records.siteStandardDocument, content }
-    expect(rebuilt('site.standard.document', { data }).ok).toBe(false)
+  test.each([
+    ['pub.leaflet.document', leafletOf(whole), leafletOf(cut)],
+    ['site.standard.document', standardOf(whole), standardOf(cut)],
+  ])('of a %s is in no candidate, and the first is what the app publishes', (_, data, published) => {
+    const candidates = all(data)
+    expect(candidates[0]).toEqual(published)
+    expect(JSON.stringify(candidates)).not.toContain('paid')
+    expect(of(data)).not.toHaveProperty('onlyIfProven')
+  })
+
+  test('takes its pictures with it, which are no blobs', () => {
+    const url = 'https://db.example/storage/v1/object/public/gated/a.png'
+    const image = { ...blob(), ref: { $link: url }, size: 0, mimeType: 'image/*' }
+    const block = {
+      block: { $type: 'pub.leaflet.blocks.image', image, aspectRatio: { width: 1, height: 1 } },
+    }
+    const [record] = all(standardOf([page(text('free'), DELIMITER, block)]))
+    expect(record).toEqual(standardOf(cut))
+  })
+
+  test('on a page that the app does not cut is only written if that is proven', () => {
+    const free = page(text('free'))
+    const other = page(text('a'), DELIMITER, text('perhaps paid'))
+    for (const data of [leafletOf([free, other]), standardOf([free, other])]) {
+      expect(of(data)).toMatchObject({ ok: true, onlyIfProven: expect.stringContaining('paid text') })
+      expect(all(data)[0]).toEqual(data)
+    }
+  })
+
+  test('of a post outside any publication, too', () => {
+    const { publication: _, ...standalone } = leafletOf(whole)
+    expect(of(standalone)).toMatchObject({ onlyIfProven: expect.stringContaining('outside any publication') })
+    const site = { site: 'https://leaflet.pub/p/did:plc:a' }
+    expect(of(standardOf(whole, site))).toMatchObject({ onlyIfProven: expect.any(String) })
+  })
+
+  test('that textContent may repeat', () => {
+    const data = standardOf(whole, { textContent: 'free paid' })
+    expect(of(data)).toMatchObject({ onlyIfProven: expect.stringContaining('textContent') })
+    expect(of(standardOf([page(text('free'))], { textContent: 'free' }))).not.toHaveProperty('onlyIfProven')
+  })
+
+  const DELIMITER_BLOCK = DELIMITER.block as JsonObject
+  const listWith = (content: JsonObject): JsonObject => ({
+    block: { $type: 'pub.leaflet.blocks.unorderedList', children: [{ content, children: [] }] },
+  })
+  const foreign = { $type: 'com.example.content', items: [DELIMITER, text('paid')] }
+
+  test.each<[string, JsonObject]>([
+    ['in a list', standardOf([page(listWith(DELIMITER_BLOCK), text('paid'))])],
+    [
+      'in a list before the one that is cut',
+      leafletOf([page(listWith(DELIMITER_BLOCK), text('a'), DELIMITER)]),
+    ],
+    ["in a format that is not Leaflet's", { ...siteStandardDocument, content: foreign }],
+    ['beside the pages', standardOf(cut, { pages: whole })],
+    ['in a field that nobody knows', { ...leafletOf([page(text('free'))]), later: { deep: [DELIMITER] } }],
+    [
+      'of another version',
+      leafletOf([page({ block: { $type: 'pub.leaflet.blocks.membersOnlyDelimiter#v2' } })]),
+    ],
+    ['on a later page, at its end', leafletOf([page(text('free')), page(text('a'), DELIMITER)])],
+  ])('behind a delimiter %s is only written if that is proven', (_, data) => {
+    expect(of(data)).toMatchObject({ ok: true, onlyIfProven: expect.stringContaining('paid text') })
+  })
+
+  test.each<[string, string, JsonObject]>([
+    ['pages', 'a second copy', standardOf(whole, { pages: [page(text('free'), text('paid'))] })],
+    ['later', 'an unknown field', { ...leafletOf(whole), later: 'free paid' }],
+    ['content', 'content beside pages', { ...leafletOf(whole), content: { $type: 'x', text: 'paid' } }],
+    [
+      'content.markdown',
+      'another form',
+      standardOf(whole, { content: { $type: 'pub.leaflet.content', pages: whole, markdown: 'paid' } }),
+    ],
+  ])('that %s may repeat: %s', (field, _, data) => {
+    expect(of(data)).toMatchObject({ onlyIfProven: expect.stringContaining(`post's ${field} may hold`) })
+  })
+
+  test('that nobody sells does not: a public post may hold what it likes', () => {
+    const free = [page(text('free'))]
+    expect(of(standardOf(free, { pages: free, later: 'x' }))).not.toHaveProperty('onlyIfProven')
+    expect(of({ ...siteStandardDocument, content: { $type: 'x' } })).not.toHaveProperty('onlyIfProven')
   })
 
   test('that is not there does not stop the post', () => {
-    const cut = document([page(text('free'), DELIMITER), page(text('another page'))])
-    expect(rebuilt('pub.leaflet.document', cut).ok).toBe(true)
+    for (const data of [leafletOf(cut), standardOf(cut)]) {
+      expect(all(data)[0]).toEqual(data)
+      expect(of(data)).not.toHaveProperty('onlyIfProven')
+    }
+  })
+})
+
+describe('pages that the app keeps in a blob', () => {
+  const pagesOf = (bytes: number) => [records.page(records.text('x'.repeat(bytes)))]
+  const standardOf = (bytes: number) => ({
+    ...records.siteStandardDocument,
+    content: { $type: 'pub.leaflet.content', pages: pagesOf(bytes) },
+  })
+  const of = (data: JsonObject) => rebuilt(String(data.$type), { data })
+
+  test('are written into the record, which may not be the one that was lost', () => {
+    const data = standardOf(120 * 1024)
+    const result = of(data)
+    expect(result).toMatchObject({ ok: true, mayDiffer: expect.stringContaining('120 KiB') })
+    expect(result.ok && [...result.candidates][0]).toEqual(data)
+  })
+
+  test.each<[string, JsonObject]>([
+    ['smaller ones', standardOf(90 * 1024)],
+    ['those of the other collection', { ...records.pubLeafletDocument, pages: pagesOf(120 * 1024) }],
+  ])('not %s', (_, data) => {
+    expect(of(data)).not.toHaveProperty('mayDiffer')
   })
 })
 

@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { UnavailableError } from '../../../../src/errors.ts'
 import { BlobFinder } from '../../../../src/pds/blobs/finder.ts'
-import { planBlobs } from '../../../../src/pds/blobs/plan.ts'
+import { blobsOfWrite, planBlobs } from '../../../../src/pds/blobs/plan.ts'
 import type { BlobSource } from '../../../../src/pds/blobs/source.ts'
 import { DID, memorySource, servesNothing, type TestBlob, testBlob } from './blobs.ts'
 
@@ -90,4 +90,26 @@ test('many blobs are looked for a few at a time, and each once', async () => {
   expect({ asked, last: progress.at(-1) }).toEqual({ asked: 2500, last: 2500 })
   expect(most).toBeGreaterThan(1)
   expect(most).toBeLessThanOrEqual(8)
+})
+
+test('a write plan names each missing blob once, with the records that refer to it', async () => {
+  const records = [recordOf('1', a.ref, c.ref), recordOf('2', c.ref), recordOf('3', { ...b.ref, size: 9 })]
+  const plan = await planBlobs(records, {
+    isServed: async () => new Set([a.cid]),
+    finder: new BlobFinder(DID, [memorySource('folder', [b])]),
+  })
+  expect(blobsOfWrite(plan)).toEqual({
+    counts: { served: 1, upload: 1, missing: 1 },
+    uploadBytes: 2,
+    uploadDays: 1,
+    missing: [
+      { cid: c.cid, mimeType: 'image/png', reason: 'no source has it', uris: [uri('1'), uri('2')] },
+      {
+        cid: b.cid,
+        mimeType: 'image/png',
+        reason: 'the blob has 2 bytes, and the record says 9',
+        uris: [uri('3')],
+      },
+    ],
+  })
 })

@@ -3,7 +3,7 @@ import { leaflet } from '../../../../src/appview/leaflet/index.ts'
 import { RestoreError, UnavailableError } from '../../../../src/errors.ts'
 import type { JsonObject } from '../../../../src/events.ts'
 import { BlobFinder } from '../../../../src/pds/blobs/finder.ts'
-import { planBlobs } from '../../../../src/pds/blobs/plan.ts'
+import { type BlobPlan, planBlobs } from '../../../../src/pds/blobs/plan.ts'
 import { applyMissingBlobs, type MissingBlobPolicy } from '../../../../src/pds/blobs/policy.ts'
 import type { BlobSource } from '../../../../src/pds/blobs/source.ts'
 import type { LostRecord } from '../../../../src/pds/lost-record.ts'
@@ -89,7 +89,27 @@ test.each<[string, JsonObject, JsonObject]>([
     cid: cid.toString(),
     bytes: bytes.length,
     proof: 'different',
+    differs: expect.stringContaining(gone.cid),
   })
+})
+
+test('what was proven is not, once stripped', () => {
+  const record = { ...lost(document({ coverImage: gone.ref })), proof: 'proven', provenBy: 'repo' } as const
+  const lacking = [{ cid: gone.cid, mimeType: 'image/png', paths: ['$.coverImage'], reason: 'gone' }]
+  const plan: BlobPlan = {
+    blobs: [],
+    records: [{ uri: record.uri, cids: [gone.cid], lacking }],
+    counts: { served: 0, upload: 0, missing: 1 },
+    uploadBytes: 0,
+    uploadDays: 0,
+  }
+  const [stripped] = applyMissingBlobs([{ ...record, doubt: 'x' }], plan, {
+    appview: leaflet,
+    policy: 'strip',
+  })
+  expect(stripped).toMatchObject({ proof: 'different', record: document({}) })
+  expect(stripped).not.toHaveProperty('provenBy')
+  expect(stripped).not.toHaveProperty('doubt')
 })
 
 test.each<[string, JsonObject]>([
