@@ -100,39 +100,95 @@ export { type LoginSource, loggedInSessions } from './pds/sessions/logged-in.ts'
 export type { OAuthNetwork } from './pds/sessions/oauth-client.ts'
 export type { SessionNetwork } from './pds/sessions/session-network.ts'
 export { CONFLICT_POLICIES, type ConflictPolicy, type PlannedRecord, type WritePlan } from './pds/plan.ts'
+export type { PlannedScope } from './pds/plan.ts'
+export type { KnownCids, ProofSource } from './pds/original-cid.ts'
 export type { RecordToWrite } from './pds/write.ts'
+
+// Blobs: where they may be had, and what becomes of a record that refers to one which cannot.
+export type { BlobsOfWrite, MissingBlob } from './pds/blobs/plan.ts'
+export { MISSING_BLOB_POLICIES, type MissingBlobPolicy } from './pds/blobs/policy.ts'
+export type { BlobSource } from './pds/blobs/source.ts'
+export { type BucketOptions, bucketSource } from './pds/blobs/bucket-source.ts'
+export { folderSource } from './pds/blobs/folder-source.ts'
+export { type BlobNetwork, urlSource } from './pds/blobs/http-source.ts'
+export {
+  type BlobSupplier,
+  type BlobSupplierOptions,
+  type BlobSupply,
+  blobSupplier,
+} from './pds/blobs/supply.ts'
+export { createHostQueues, type HostQueues } from './network/host-queues.ts'
 
 // Inngest: functions to mount in an app of one's own or to serve here, and the same steps in process.
 export {
+  createFunctions,
   createInngest,
   createWriteRecords,
+  databaseRequests,
+  type FailedRun,
+  type FunctionsOptions,
   type InngestOptions,
   type InngestWrite,
   type LocalWrite,
+  newAttempt,
+  type ReadinessCheck,
+  type RequestReference,
+  type RequestStore,
   type ServedFunctions,
   type ServeOptions,
   serveFunctions,
   WRITE_RECORDS_EVENT,
   WRITE_RECORDS_ID,
+  type WriteAttempt,
+  type WriteEventData,
   type WriteJob,
   type WriteProgress,
+  type WriteRecordsEvent,
   type WriteRecordsOptions,
   type WriteRequest,
   type WriteSummary,
+  writeEventSchema,
   writeLocally,
+  writeRecordsEvent,
   writeThroughInngest,
 } from './inngest/index.ts'
 
 // The indexer: takes events, applies their rows, keeps what cannot be applied.
-export { Indexer, type IndexerOptions } from './indexer/indexer.ts'
+export { Indexer, Indexer as IndexerSink, type IndexerOptions } from './indexer/indexer.ts'
 
 // The firehose, live and replayed from a repo, into any EventSink; and a sink around a consumer of one's own.
-export { type BrokenRepo, consumeFirehose, type LiveOptions } from './firehose/live.ts'
+export {
+  type AccountStatus,
+  type BrokenRepo,
+  consumeFirehose,
+  FRAME_OUTCOMES,
+  type FrameOutcome,
+  type Gap,
+  type GapReason,
+  type LiveOptions,
+  type LiveStatus,
+  newLiveStatus,
+  type Unreadable,
+} from './firehose/live.ts'
 export { type ReplayOptions, type ReplayResult, replayRepo } from './firehose/replay.ts'
+export {
+  receiptOf,
+  type RelayReplayOptions,
+  type RelayReplayResult,
+  replayRelay,
+  type WindowGap,
+} from './firehose/replay-relay.ts'
+export type { ReplayTarget } from './firehose/target.ts'
 export { handlerSink, toSyncEvent } from './firehose/sync-event.ts'
 
 // Rows that no replay gives back: planned, then inserted where they are absent.
-export { assertCaughtUp, type PreparedReconcile, prepareReconcile } from './reconcile/reconcile.ts'
+export {
+  assertCaughtUp,
+  type PreparedReconcile,
+  type PrepareReconcileOptions,
+  prepareReconcile,
+} from './reconcile/reconcile.ts'
+export type { RefusedRecords } from './reconcile/own-records.ts'
 export type { ReconcilePlan } from './reconcile/plan.ts'
 export { type ApplyOptions, applyReconcile, type ReconcileResult } from './reconcile/apply.ts'
 
@@ -157,5 +213,6 @@ export {
   type RestoreResult,
   restoreAccount,
 } from './restore/restore.ts'
-export { executeWrite, type PreparedWrite, prepareWrite } from './restore/write.ts'
+export { executeWrite, type PreparedWrite, type PrepareWriteOptions, prepareWrite } from './restore/write.ts'
+export type { WriteScope } from './restore/write-scope.ts'
 export { type Replayed, replayAccount } from './restore/replay.ts'

@@ -185,6 +185,7 @@ export type Database = {
       dead_letters: {
         Row: {
           code: string
+          did: string | null
           error: string
           event: string
           failed_at: string
@@ -196,6 +197,7 @@ export type Database = {
         }
         Insert: {
           code: string
+          did?: never
           error: string
           event: string
           failed_at?: string
@@ -207,6 +209,7 @@ export type Database = {
         }
         Update: {
           code?: string
+          did?: never
           error?: string
           event?: string
           failed_at?: string
@@ -1139,6 +1142,57 @@ export type Database = {
         }
         Relationships: []
       }
+      write_failures: {
+        Row: {
+          did: string
+          error: string
+          failed_at: string
+          hint: string
+          message: string
+          run: string | null
+          run_id: string
+        }
+        Insert: {
+          did: string
+          error: string
+          failed_at: string
+          hint: string
+          message: string
+          run?: string | null
+          run_id: string
+        }
+        Update: {
+          did?: string
+          error?: string
+          failed_at?: string
+          hint?: string
+          message?: string
+          run?: string | null
+          run_id?: string
+        }
+        Relationships: []
+      }
+      write_requests: {
+        Row: {
+          created_at: string
+          did: string
+          id: string
+          records: string
+        }
+        Insert: {
+          created_at?: string
+          did: string
+          id: string
+          records: string
+        }
+        Update: {
+          created_at?: string
+          did?: string
+          id?: string
+          records?: string
+        }
+        Relationships: []
+      }
     }
     Views: { [_ in never]: never }
     Functions: {
@@ -1151,6 +1205,12 @@ export type Database = {
           data: Json
         }
         Returns: string[]
+      }
+      firehose_replay_accounts: {
+        Args: {
+          batch: string
+        }
+        Returns: Json
       }
       firehose_replay_apply: {
         Args: {
@@ -1184,7 +1244,11 @@ export type Database = {
         Args: {
           touched: string[]
         }
-        Returns: string[]
+        Returns: {
+          touched: string[]
+          changed: string[]
+          lost: string[]
+        }
       }
       firehose_replay_equal_sql: {
         Args: {
@@ -1343,6 +1407,17 @@ export type Database = {
           columns: string[]
           is_primary: boolean
         }[]
+      }
+      firehose_replay_unpark: {
+        Args: {
+          step: Json
+          attempt?: number
+        }
+        Returns: {
+          changed: string[]
+          touched: string[]
+          lost: string[]
+        }
       }
       firehose_replay_waits_on: {
         Args: {

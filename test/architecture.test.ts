@@ -36,11 +36,12 @@ const HOMES: Readonly<Record<string, string>> = {
   '@atproto/lex': 'everywhere',
   // Each folder checks what comes in at its own edge.
   zod: 'everywhere',
+  // A bounded number of things at once: wanted wherever something is waited for.
+  'p-queue': 'everywhere',
 
   pino: 'logger',
   '@atproto-labs/fetch-node': 'network',
   '@atproto/identity': 'network',
-  'p-queue': 'network',
   '@supabase/supabase-js': 'database',
   '@atproto/crypto': 'repo',
   '@atproto/lex-cbor': 'repo',
@@ -50,8 +51,10 @@ const HOMES: Readonly<Record<string, string>> = {
   '@atproto/repo': 'firehose',
   '@atproto/sync': 'firehose',
   '@atproto/xrpc-server': 'firehose',
+  '@atproto/ws-client': 'firehose',
   inngest: 'inngest',
   'cli-progress': 'cli',
+  'prom-client': 'cli',
   commander: 'cli',
   '@atproto/pds': 'stack',
   '@did-plc/server': 'stack',

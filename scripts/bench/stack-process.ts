@@ -8,6 +8,8 @@ export interface RemoteStack {
   plcUrl: string
   production: { url: string; serviceKey: string; databaseUrl: string }
   createAccount(handle: string): Promise<Account>
+  /** Runs a statement in production, as superuser. */
+  execute(sql: string): Promise<void>
   /** Lets the servers finish and tidy up what came before, so that nobody pays for another's garbage. */
   settle(): Promise<void>
 }
@@ -16,10 +18,12 @@ export interface RemoteStack {
 export type StackRequest =
   | { kind: 'start'; options: StackOptions }
   | { kind: 'account'; handle: string }
+  | { kind: 'execute'; sql: string }
   | { kind: 'settle' }
 export type StackAnswer =
-  | { kind: 'started'; stack: Omit<RemoteStack, 'createAccount' | 'settle'> }
+  | { kind: 'started'; stack: Omit<RemoteStack, 'createAccount' | 'execute' | 'settle'> }
   | { kind: 'settled' }
+  | { kind: 'executed' }
   | { kind: 'account'; account: Account }
   | { kind: 'failed'; message: string }
 
@@ -36,6 +40,9 @@ export async function startStackProcess(options: StackOptions = {}): Promise<Rem
       const answer = await ask(child, { kind: 'account', handle })
       if (answer.kind !== 'account') throw new Error('The stack made no account.')
       return answer.account
+    },
+    async execute(sql) {
+      await ask(child, { kind: 'execute', sql })
     },
     async settle() {
       await ask(child, { kind: 'settle' })

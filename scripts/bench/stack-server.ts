@@ -19,6 +19,10 @@ async function answerTo(request: StackRequest): Promise<StackAnswer> {
     return { kind: 'settled' }
   }
   if (stack === undefined) throw new Error('The stack has not been started.')
+  if (request.kind === 'execute') {
+    await stack.production.query(request.sql)
+    return { kind: 'executed' }
+  }
   return { kind: 'account', account: await stack.createAccount(request.handle) }
 }
 

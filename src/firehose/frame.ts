@@ -6,6 +6,11 @@ const bytes = z.instanceof(Uint8Array)
 const base = { seq: z.number().int().nonnegative(), time: z.string() }
 const LEXICON = 'com.atproto.sync.subscribeRepos'
 
+/** Some relays write null for what they leave out. */
+function orUndefined<T>(value: T | null | undefined): T | undefined {
+  return value ?? undefined
+}
+
 /**
  * What com.atproto.sync.subscribeRepos sends, as far as it concerns us. Our own shapes because the libraries drop
  * `prev`, which names what a delete deleted.
@@ -16,20 +21,33 @@ const frameShape = z.discriminatedUnion('$type', [
     $type: z.literal(`${LEXICON}#commit`),
     repo: z.string(),
     rev: z.string(),
+    /** rev of the repo's commit before this one. */
+    since: z.string().nullish().transform(orUndefined),
     commit: cid,
+    /** Root of the tree before this commit. */
+    prevData: cid.nullish().transform(orUndefined),
+    /** Of the time before Sync 1.1: the commit's blocks and ops were left out. */
+    tooBig: z.boolean().nullish().transform(orUndefined),
     blocks: bytes,
     ops: z.array(
       z.object({
         action: z.string(),
         path: z.string(),
         cid: cid.nullish(),
-        prev: cid.nullish().transform((value) => value ?? undefined),
+        prev: cid.nullish().transform(orUndefined),
       }),
     ),
   }),
   z.object({ ...base, $type: z.literal(`${LEXICON}#sync`), did: z.string(), rev: z.string(), blocks: bytes }),
   z.object({ ...base, $type: z.literal(`${LEXICON}#identity`), did: z.string() }),
-  z.object({ ...base, $type: z.literal(`${LEXICON}#account`), did: z.string(), active: z.boolean() }),
+  z.object({
+    ...base,
+    $type: z.literal(`${LEXICON}#account`),
+    did: z.string(),
+    active: z.boolean(),
+    /** Why it is not active, as `deleted`, `takendown`, `suspended` or `deactivated`; hosts may add words. */
+    status: z.string().nullish().transform(orUndefined),
+  }),
 ])
 
 /** What must be readable of a frame that says something about records, whatever else is wrong with it. */
@@ -53,6 +71,8 @@ export const SUBSCRIBE_REPOS = LEXICON
 export const isCommit = (frame: Frame): frame is CommitFrame => frame.$type === `${LEXICON}#commit`
 export type SyncFrame = Extract<Frame, { $type: `${typeof LEXICON}#sync` }>
 export const isSync = (frame: Frame): frame is SyncFrame => frame.$type === `${LEXICON}#sync`
+export type AccountFrame = Extract<Frame, { active: boolean }>
+export const isAccount = (frame: Frame): frame is AccountFrame => frame.$type === `${LEXICON}#account`
 export const isUnreadable = (frame: Frame): frame is UnreadableFrame => frame.$type === 'unreadable'
 export const didOf = (frame: Frame): string => ('repo' in frame ? frame.repo : frame.did)
 

@@ -1,4 +1,4 @@
-import { ConfigError } from '../errors.ts'
+import { ConfigError, messageOf } from '../errors.ts'
 import type {
   AppView,
   DerivedTable,
@@ -28,10 +28,10 @@ export interface Step {
 type StepSpec = Omit<DerivedTable, 'of'> & { of?: string; onlyIfAbsent?: boolean }
 
 /** A record whose outcome is known without the database. */
-export interface Verdict {
-  outcome: 'invalid' | 'skipped' | 'unstorable'
-  reason: string
-}
+export type Verdict =
+  | { outcome: 'invalid' | 'skipped'; reason: string }
+  /** `UNSTORABLE`: Postgres cannot hold its text. `HANDLER`: the handler itself failed on it. */
+  | { outcome: 'dead-lettered'; code: 'UNSTORABLE' | 'HANDLER'; reason: string }
 
 export interface BatchPlan {
   batch: Batch
@@ -82,6 +82,11 @@ export function planBatch(events: readonly RecordEvent[], handlers: Handlers): B
     const handler = handlers.get(event.collection)
     if (handler === undefined) continue
     const uri = event.uri.toString()
+    const unstorable = unstorableReason([uri, event.rev])
+    if (unstorable !== null) {
+      verdicts.set(uri, { outcome: 'dead-lettered', code: 'UNSTORABLE', reason: unstorable })
+      continue
+    }
     if (event.event === 'delete') {
       records.push({ uri, rev: event.rev, cid: event.prev?.toString() ?? null, deleted: true })
       steps.delete(handler, uri)
@@ -93,8 +98,8 @@ export function planBatch(events: readonly RecordEvent[], handlers: Handlers): B
     } else {
       verdicts.set(uri, result)
     }
-    // What cannot be stored becomes a dead letter; its state is left alone so that a retry is not stale.
-    if (result.outcome !== 'unstorable') {
+    // Of what becomes a dead letter the state is left alone, so that a retry is not stale.
+    if (result.outcome !== 'dead-lettered') {
       records.push({ uri, rev: event.rev, cid: event.cid.toString(), deleted: false })
     }
   }
@@ -102,13 +107,23 @@ export function planBatch(events: readonly RecordEvent[], handlers: Handlers): B
 }
 
 function rowsOf(event: RecordUpsert, handler: Handler): HandlerResult | Verdict {
-  const result = handler.rows(event)
+  const result = callHandler(event, handler)
   if (result.outcome !== 'rows') return result
   for (const mutation of result.mutations) {
     const reason = unstorableReason(mutation.kind === 'replace-children' ? mutation.rows : mutation.row)
-    if (reason !== null) return { outcome: 'unstorable', reason }
+    if (reason !== null) return { outcome: 'dead-lettered', code: 'UNSTORABLE', reason }
   }
   return result
+}
+
+/** A handler that fails on a record somebody made up must not stop everybody's ingestion. */
+function callHandler(event: RecordUpsert, handler: Handler): HandlerResult | Verdict {
+  try {
+    return handler.rows(event)
+  } catch (error) {
+    const reason = `the handler failed: ${messageOf(error)}`
+    return { outcome: 'dead-lettered', code: 'HANDLER', reason }
+  }
 }
 
 function derivedTables(handlers: Handlers): DerivedTable[] {

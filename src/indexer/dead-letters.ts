@@ -1,9 +1,10 @@
 import type { Database } from '../database/client.ts'
-import { retrying } from '../database/retry.ts'
+import { BROKEN_REPO, insertDeadLetters, type NewLetter } from '../database/dead-letters.ts'
+import { type RetryOptions, retrying } from '../database/retry.ts'
 import type { RecordEvent } from '../events.ts'
-import { lexToJson } from '../repo/record.ts'
+import { printEvent } from './letter-event.ts'
 
-export interface DeadLetter {
+export interface FailedEvent {
   event: RecordEvent
   /** SQLSTATE, or a word of ours for what was found before sending. */
   code: string
@@ -11,18 +12,17 @@ export interface DeadLetter {
 }
 
 /** Keeps events that can never be applied, whole, with the reason. The same event twice is one letter. */
-export async function writeDeadLetters(database: Database, letters: readonly DeadLetter[]): Promise<void> {
-  if (letters.length === 0) return
-  const rows = letters.map(({ event, code, error }) => ({
-    uri: event.uri.toString(),
-    rev: event.rev,
-    source: event.source,
-    seq: event.seq,
-    event: asciiJson(event),
-    code,
-    error: printable(error),
-  }))
-  await insertLetters(database, rows)
+export async function writeDeadLetters(
+  database: Database,
+  failed: readonly FailedEvent[],
+  retry?: RetryOptions,
+): Promise<void> {
+  // One by one: there are few, and together their records might be more than one request may hold.
+  for (const { event, code, error } of failed) {
+    const { rev, source, seq } = event
+    const uri = event.uri.toString()
+    await keep(database, { uri, rev, source, seq, event: printEvent(event), code, error }, retry)
+  }
 }
 
 /** Keeps note of a repo whose events cannot be trusted and which could not be replayed either. */
@@ -30,33 +30,14 @@ export async function writeBrokenRepo(
   database: Database,
   { did, seq, rev, reason }: { did: string; seq: number; rev: string; reason: string },
 ): Promise<void> {
-  const row = { uri: `at://${did}`, rev, source: 'firehose', seq, event: '{}', code: 'BROKEN_REPO' }
-  await insertLetters(database, [{ ...row, error: printable(reason) }])
+  const letter = { uri: `at://${did}`, rev, source: 'firehose', seq, event: '{}', code: BROKEN_REPO }
+  await keep(database, { ...letter, error: reason })
 }
 
-async function insertLetters(database: Database, rows: readonly object[]): Promise<void> {
-  const options = { onConflict: 'uri,rev', ignoreDuplicates: true }
-  await retrying(async () =>
-    database.check(await database.client.from('dead_letters').upsert([...rows], options), {
-      table: 'dead_letters',
-    }),
-  )
-}
-
-/** The event as JSON in which every character that Postgres might refuse is an escape: two characters of text. */
-function asciiJson(event: RecordEvent): string {
-  const plain = {
-    ...event,
-    uri: event.uri.toString(),
-    commit: event.commit.toString(),
-    ...(event.prev === undefined ? {} : { prev: event.prev.toString() }),
-    ...(event.event === 'delete' ? {} : { cid: event.cid.toString(), record: lexToJson(event.record) }),
-  }
-  return escapeOutsideAscii(JSON.stringify(plain))
-}
-
-function escapeOutsideAscii(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
+async function keep(database: Database, letter: NewLetter, retry?: RetryOptions): Promise<void> {
+  const { uri, rev, error } = letter
+  const storable = { ...letter, uri: printable(uri), rev: printable(rev), error: printable(error) }
+  await retrying(() => insertDeadLetters(database, [storable]), retry)
 }
 
 function printable(text: string): string {

@@ -13,7 +13,16 @@ export function foldEvents(events: readonly RecordEvent[]): RecordEvent[] {
   for (const event of events) {
     const uri = event.uri.toString()
     const known = last.get(uri)
-    if (known === undefined || event.rev >= known.rev) last.set(uri, event)
+    if (known === undefined) last.set(uri, event)
+    else if (event.rev >= known.rev) last.set(uri, completed(event, known))
   }
   return [...last.values()]
+}
+
+/** What only the event before it knew: that the record is new, or what a delete deleted. */
+function completed(event: RecordEvent, before: RecordEvent): RecordEvent {
+  if (event.event === 'update') return before.event === 'create' ? { ...event, event: 'create' } : event
+  if (event.event !== 'delete' || event.prev !== undefined) return event
+  const prev = before.event === 'delete' ? before.prev : before.cid
+  return prev === undefined ? event : { ...event, prev }
 }

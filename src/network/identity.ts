@@ -1,7 +1,8 @@
-import { type DidDocument, IdResolver, MemoryCache, parseToAtprotoDocument } from '@atproto/identity'
+import { type DidDocument, IdResolver, parseToAtprotoDocument } from '@atproto/identity'
 import { isValidDid } from '@atproto/syntax'
 import { ConfigError, messageOf, ReplayError, UnavailableError, VerificationError } from '../errors.ts'
 import { bodyBytes } from './body.ts'
+import { createDidCache } from './did-cache.ts'
 import { createFetch, type Fetch } from './fetch.ts'
 import { retryAtMsOf } from './retry-after.ts'
 
@@ -25,7 +26,7 @@ export interface IdentityOptions {
 
 export interface Identity {
   /**
-   * From the cache where it is younger than a day; past an hour it is fetched again.
+   * From the cache where it is younger than a day; past an hour it is fetched again, for the next call.
    *
    * @throws {@link ConfigError}: not a DID of a method atproto has. {@link UnavailableError}: the directory or host
    *   does not answer. {@link VerificationError}: no such DID, a tombstone, or a document without PDS or key
@@ -33,7 +34,8 @@ export interface Identity {
   resolve(did: string): Promise<AccountIdentity>
   /** As resolve, without the cache: after a signature did not fit, or before a write. */
   refresh(did: string): Promise<AccountIdentity>
-  clear(): Promise<void>
+  /** Forgets one account, as when it says that its identity has changed, or all of them. */
+  clear(did?: string): Promise<void>
 }
 
 const DEFAULT_PLC_URL = 'https://plc.directory'
@@ -43,17 +45,24 @@ const MAX_DOCUMENT_BYTES = 512 * 1024
 
 export function createIdentity(options: IdentityOptions = {}): Identity {
   const { plcUrl = DEFAULT_PLC_URL, allowLocalhost = false, timeoutMs = DEFAULT_TIMEOUT_MS } = options
-  const cache = new MemoryCache()
+  const cache = createDidCache()
   const { did: resolver } = new IdResolver({
     plcUrl,
     didCache: cache,
     timeout: timeoutMs,
     fetch: documentFetch(createFetch({ allowLocalhost, headersTimeoutMs: timeoutMs })),
   })
+  // Reading a key out of a document costs as much as checking a signature with it; the cache hands out one object
+  // for as long as it holds a document.
+  const read = new WeakMap<DidDocument, AccountIdentity>()
   const lookUp = async (did: string, isFresh: boolean): Promise<AccountIdentity> => {
     checkDid(did)
     try {
-      return identityOf(did, await resolver.resolve(did, isFresh))
+      const document = await resolver.resolve(did, isFresh)
+      const known = document === null ? undefined : read.get(document)
+      const identity = known ?? identityOf(did, document)
+      if (document !== null) read.set(document, identity)
+      return identity
     } catch (error) {
       throw identityError(did, error)
     }
@@ -61,7 +70,7 @@ export function createIdentity(options: IdentityOptions = {}): Identity {
   return {
     resolve: (did) => lookUp(did, false),
     refresh: (did) => lookUp(did, true),
-    clear: () => cache.clear(),
+    clear: (did) => (did === undefined ? cache.clear() : cache.clearEntry(did)),
   }
 }
 

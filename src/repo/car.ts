@@ -1,51 +1,63 @@
 import { hash } from 'node:crypto'
-import { type Cid, decodeCid, isCid } from '@atproto/lex'
+import { type Cid, createCid, decodeCid, isCid } from '@atproto/lex'
 import { VerificationError } from '../errors.ts'
 import { decodeBlock } from './dag-cbor.ts'
 import { BROKEN_REPO_HINT } from './repo-errors.ts'
 
-/** Blocks by the text of their CID. */
-export type Blocks = ReadonlyMap<string, Uint8Array>
+/** Blocks by CID. */
+export interface Blocks {
+  get(cid: Cid): Uint8Array | undefined
+}
 
 export interface Car {
   roots: readonly Cid[]
   blocks: Blocks
 }
 
-/** A gibibyte: repositories of very busy accounts are a few hundred megabytes, and all of it is held in memory. */
+/** A gibibyte: repositories of very busy accounts are a few hundred megabytes. */
 export const DEFAULT_MAX_CAR_BYTES = 1024 ** 3
 
 /** CIDv1, DAG-CBOR or raw, SHA-256: the only CIDs that blocks of atproto have, 36 bytes long. */
 const CID_BYTES = 36
+const DAG_CBOR = 0x71
+const RAW = 0x55
+const SHA2_256 = 0x12
+/** Of the hash in a CID, behind version, codec, hash function and length. */
+const DIGEST_AT = 4
 /** Five groups of seven bits hold 32 GiB. */
 const MAX_VARINT_BYTES = 5
 
-/**
- * Reads a CARv1 as it arrives, checking each block against its CID.
- *
- * @param maxBytes size at which reading stops. @defaultValue 1 GiB
- * @throws {@link VerificationError} when it is too large, cut short, followed by anything else, or a block is not
- *   what its CID says
- */
-export async function readCar(
-  chunks: AsyncIterable<Uint8Array>,
-  { maxBytes = DEFAULT_MAX_CAR_BYTES }: { maxBytes?: number } = {},
-): Promise<Car> {
-  const parser = new CarParser(maxBytes)
-  for await (const chunk of chunks) parser.push(chunk)
-  return parser.end()
+/** Told of each block, in the order of the CAR, once it has been checked against its CID. */
+export type OnBlock = (digest: string, bytes: Uint8Array, offset: number) => void
+
+/** Reads a CARv1 that is wholly in memory. @throws {@link VerificationError} as CarReader does */
+export function readCarBytes(bytes: Uint8Array): Car {
+  const blocks = new Map<string, Uint8Array>()
+  const reader = new CarReader(Number.POSITIVE_INFINITY, (digest, block) => void blocks.set(digest, block))
+  reader.push(bytes)
+  return { roots: reader.end(), blocks: { get: (cid) => blocks.get(digestOf(cid)) } }
 }
 
-/** Reads a CARv1 that is wholly in memory. @throws {@link VerificationError} as readCar does */
-export function readCarBytes(bytes: Uint8Array): Car {
-  const parser = new CarParser(Number.POSITIVE_INFINITY)
-  parser.push(bytes)
-  return parser.end()
+/**
+ * What blocks are found by: the SHA-256 in their CID, a character for each byte. Its text form would take as long to
+ * make as the block takes to be hashed, and twice the memory. The codec is left out: it does not change the bytes.
+ */
+export function digestOf(cid: Cid): string {
+  return latin1Of(cid.multihash.digest, 0, cid.multihash.digest.length)
+}
+
+/** The CID of a record or node with this digest: all of them are DAG-CBOR. */
+export function cidOfDigest(digest: string): Cid {
+  return createCid(DAG_CBOR, SHA2_256, new Uint8Array(Buffer.from(digest, 'latin1')))
+}
+
+function latin1Of(bytes: Uint8Array, start: number, end: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1')
 }
 
 /** The first root: where atproto puts the commit. @throws {@link VerificationError} when there is none */
-export function rootOf(car: Car): Cid {
-  const [root] = car.roots
+export function rootOf({ roots }: Pick<Car, 'roots'>): Cid {
+  const [root] = roots
   if (root === undefined) throw badCar('names no root')
   return root
 }
@@ -55,22 +67,30 @@ function badCar(problem: string): VerificationError {
 }
 
 /**
+ * Reads a CARv1 as it arrives, checking each block against its CID.
+ *
  * Sections are a length and as many bytes; the first is the header, the others are blocks. Chunks are joined only
  * once a whole section is there, so that a host sending byte by byte costs no more than one sending at once.
  */
-class CarParser {
+export class CarReader {
   readonly #maxBytes: number
-  readonly #blocks = new Map<string, Uint8Array>()
+  readonly #onBlock: OnBlock
   #roots: readonly Cid[] | undefined
   #chunks: Uint8Array[] = []
   #heldBytes = 0
   #neededBytes = 1
   #receivedBytes = 0
 
-  constructor(maxBytes: number) {
+  /** @param maxBytes size at which reading stops */
+  constructor(maxBytes: number, onBlock: OnBlock) {
     this.#maxBytes = maxBytes
+    this.#onBlock = onBlock
   }
 
+  /**
+   * @throws {@link VerificationError} when it is too large, followed by anything else, or a block is not what its CID
+   *   says
+   */
   push(chunk: Uint8Array): void {
     this.#receivedBytes += chunk.length
     if (this.#receivedBytes > this.#maxBytes) throw this.#tooLarge()
@@ -79,14 +99,16 @@ class CarParser {
     if (this.#heldBytes >= this.#neededBytes) this.#readSections()
   }
 
-  end(): Car {
+  /** The roots. @throws {@link VerificationError} when the CAR is cut short or empty */
+  end(): readonly Cid[] {
     if (this.#heldBytes > 0) throw badCar('is cut short, or followed by something else')
     if (this.#roots === undefined) throw badCar('is empty')
-    return { roots: this.#roots, blocks: this.#blocks }
+    return this.#roots
   }
 
   #readSections(): void {
     const held = this.#chunks.length === 1 && this.#chunks[0] ? this.#chunks[0] : Buffer.concat(this.#chunks)
+    const heldAt = this.#receivedBytes - held.length
     let offset = 0
     for (;;) {
       const length = readVarint(held, offset)
@@ -100,25 +122,25 @@ class CarParser {
         this.#neededBytes = end - offset
         break
       }
-      this.#readSection(held.subarray(length.end, end))
+      this.#readSection(held.subarray(length.end, end), heldAt + length.end)
       offset = end
     }
     this.#heldBytes = held.length - offset
     this.#chunks = this.#heldBytes === 0 ? [] : [held.subarray(offset)]
   }
 
-  #readSection(section: Uint8Array): void {
+  #readSection(section: Uint8Array, offset: number): void {
     if (this.#roots === undefined) {
       this.#roots = readHeader(section)
       return
     }
-    const { cid, bytes } = readBlock(section)
-    this.#blocks.set(cid, bytes)
+    const { digest, bytes } = readBlock(section)
+    this.#onBlock(digest, bytes, offset + CID_BYTES)
   }
 
   #tooLarge(): VerificationError {
     return new VerificationError(`The CAR is larger than the limit of ${this.#maxBytes} bytes`, {
-      hint: 'Raise the size limit if this account is known to be that large and there is memory for it.',
+      hint: 'Raise the size limit if this account is known to be that large and there is room for it.',
     })
   }
 }
@@ -148,19 +170,20 @@ function readHeader(section: Uint8Array): readonly Cid[] {
   })
 }
 
-function readBlock(section: Uint8Array): { cid: string; bytes: Uint8Array } {
+function readBlock(section: Uint8Array): { digest: string; bytes: Uint8Array } {
   const [version, codec, hashCode, hashBytes] = section
   const isAtproto =
     section.length >= CID_BYTES &&
     version === 1 &&
-    (codec === 0x71 || codec === 0x55) &&
-    hashCode === 0x12 &&
+    (codec === DAG_CBOR || codec === RAW) &&
+    hashCode === SHA2_256 &&
     hashBytes === 32
   if (!isAtproto) throw badCar('holds a block whose CID atproto does not use')
-  const cid = decodeCid(section.subarray(0, CID_BYTES)).toString()
   const bytes = section.subarray(CID_BYTES)
-  if (hash('sha256', bytes, 'buffer').compare(section, 4, CID_BYTES) !== 0) {
+  const digest = latin1Of(section, DIGEST_AT, CID_BYTES)
+  if (hash('sha256', bytes, 'binary') !== digest) {
+    const cid = decodeCid(section.subarray(0, CID_BYTES)).toString()
     throw badCar(`holds a block that is not what its CID ${cid} says`)
   }
-  return { cid, bytes }
+  return { digest, bytes }
 }

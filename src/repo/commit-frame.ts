@@ -1,6 +1,6 @@
 import type { Cid } from '@atproto/lex'
 import { type Blocks, readCarBytes } from './car.ts'
-import { type Commit, type Signer, signedCommitOf } from './commit.ts'
+import { type Commit, commitOf, type Signer, signedCommitOf, verifyCommitInPool } from './commit.ts'
 import { findInMst } from './mst.ts'
 import { splitPath } from './mst-node.ts'
 import { brokenRepo, MissingBlockError } from './repo-errors.ts'
@@ -47,15 +47,48 @@ export interface VerifiedFrame {
  *   a node on a path, or a record, was not sent, so fetch the repository. {@link VerificationError}: anything else
  */
 export function verifyCommitFrame(frame: CommitFrame): VerifiedFrame {
-  const { did, signingKey, rev } = frame
+  const { did } = frame
   const car = readCarBytes(frame.blocks)
-  const { cid, commit } = signedCommitOf(car, { did, signingKey })
-  if (!cid.equals(frame.commit))
-    throw brokenRepo('The frame names another commit than its blocks hold', { did })
+  const { cid, commit } = signedCommitOf(car, frame)
+  checkNames(frame, cid, commit)
+  return { commit, ops: lastOps(frame).map((op) => verifyOp(op, did, car.blocks, commit.data)) }
+}
+
+/**
+ * As verifyCommitFrame, with the signature checked in a thread of Node's pool while this one follows the proofs: for
+ * who has several frames to verify.
+ */
+export async function verifyCommitFrameInPool(frame: CommitFrame): Promise<VerifiedFrame> {
+  const { did } = frame
+  const car = readCarBytes(frame.blocks)
+  const { cid, commit } = commitOf(car, did)
+  const signature = verifyCommitInPool(commit, frame)
+  const proofs = attempt(() => {
+    checkNames(frame, cid, commit)
+    return lastOps(frame).map((op) => verifyOp(op, did, car.blocks, commit.data))
+  })
+  // First: of a frame that another key signed nothing else is worth saying.
+  await signature
+  if ('error' in proofs) throw proofs.error
+  return { commit, ops: proofs.value }
+}
+
+function attempt<T>(act: () => T): { value: T } | { error: unknown } {
+  try {
+    return { value: act() }
+  } catch (error) {
+    return { error }
+  }
+}
+
+function checkNames({ did, rev, commit: named }: CommitFrame, cid: Cid, commit: Commit): void {
+  if (!cid.equals(named)) throw brokenRepo('The frame names another commit than its blocks hold', { did })
   if (commit.rev !== rev) throw brokenRepo(`The frame says rev ${rev}, its commit ${commit.rev}`, { did })
-  const last = new Map(frame.ops.map((op) => [op.path, op]))
-  const ops = frame.ops.filter((op) => last.get(op.path) === op)
-  return { commit, ops: ops.map((op) => verifyOp(op, did, car.blocks, commit.data)) }
+}
+
+function lastOps({ ops }: CommitFrame): FrameOp[] {
+  const last = new Map(ops.map((op) => [op.path, op]))
+  return ops.filter((op) => last.get(op.path) === op)
 }
 
 function verifyOp(op: FrameOp, did: string, blocks: Blocks, root: Cid): VerifiedOp {
@@ -73,9 +106,10 @@ function verifyOp(op: FrameOp, did: string, blocks: Blocks, root: Cid): Verified
   if (found === null || !op.cid?.equals(found)) {
     throw brokenRepo('The frame says a record was written that its commit does not have', { did, uri })
   }
-  const cid = found.toString()
-  const bytes = blocks.get(cid)
-  if (bytes === undefined)
+  const bytes = blocks.get(found)
+  if (bytes === undefined) {
+    const cid = found.toString()
     throw new MissingBlockError(`The record ${uri} (${cid}) was not sent`, { did, uri, cid })
+  }
   return { ...base, action: op.action, cid: found, bytes }
 }

@@ -3,7 +3,7 @@ import { isValidTid } from '@atproto/syntax'
 import { type Car, rootOf } from './car.ts'
 import { decodeBlock, encodeBlock } from './dag-cbor.ts'
 import { brokenRepo, MissingBlockError, SignatureError } from './repo-errors.ts'
-import { isSignedBy } from './signature.ts'
+import { isSignedBy, isSignedByInPool } from './signature.ts'
 
 /** A signed commit of repository version 3. */
 export interface Commit {
@@ -41,7 +41,18 @@ export function decodeCommit(bytes: Uint8Array): Commit {
  * @throws {@link VerificationError} when the commit is of another account; {@link SignatureError} when the key did
  *   not sign it
  */
-export function verifyCommit(commit: Commit, { did, signingKey }: Signer): void {
+export function verifyCommit(commit: Commit, signer: Signer): void {
+  const { unsigned, sig } = toVerify(commit, signer)
+  if (!isSignedBy(signer.signingKey, unsigned, sig)) throw notSigned(commit, signer)
+}
+
+/** As verifyCommit, in a thread of Node's pool. */
+export async function verifyCommitInPool(commit: Commit, signer: Signer): Promise<void> {
+  const { unsigned, sig } = toVerify(commit, signer)
+  if (!(await isSignedByInPool(signer.signingKey, unsigned, sig))) throw notSigned(commit, signer)
+}
+
+function toVerify(commit: Commit, { did }: Signer): { unsigned: Uint8Array; sig: Uint8Array } {
   if (commit.did !== did) {
     throw brokenRepo(`The repository is that of ${commit.did}, not of ${did}`, {
       did,
@@ -49,12 +60,14 @@ export function verifyCommit(commit: Commit, { did, signingKey }: Signer): void 
     })
   }
   const { sig, ...unsigned } = commit
-  if (!isSignedBy(signingKey, encodeBlock(unsigned), sig)) {
-    throw new SignatureError(`The commit ${commit.rev} of ${did} is not signed by its signing key`, {
-      did,
-      hint: 'Resolve the DID again: its key may have changed. If it has not, the host served a forged repository.',
-    })
-  }
+  return { unsigned: encodeBlock(unsigned), sig }
+}
+
+function notSigned({ rev }: Commit, { did }: Signer): SignatureError {
+  return new SignatureError(`The commit ${rev} of ${did} is not signed by its signing key`, {
+    did,
+    hint: 'Resolve the DID again: its key may have changed. If it has not, the host served a forged repository.',
+  })
 }
 
 /**
@@ -63,15 +76,17 @@ export function verifyCommit(commit: Commit, { did, signingKey }: Signer): void 
  * @throws {@link VerificationError}; {@link MissingBlockError} when the root's block was not sent
  */
 export function signedCommitOf(car: Car, signer: Signer): { cid: Cid; commit: Commit } {
+  const read = commitOf(car, signer.did)
+  verifyCommit(read.commit, signer)
+  return read
+}
+
+/** The commit at the root of a CAR, not verified yet. @param did named in errors */
+export function commitOf(car: Car, did: string): { cid: Cid; commit: Commit } {
   const cid = rootOf(car)
-  const bytes = car.blocks.get(cid.toString())
+  const bytes = car.blocks.get(cid)
   if (bytes === undefined) {
-    throw new MissingBlockError(`The commit ${cid.toString()} was not sent`, {
-      did: signer.did,
-      cid: cid.toString(),
-    })
+    throw new MissingBlockError(`The commit ${cid.toString()} was not sent`, { did, cid: cid.toString() })
   }
-  const commit = decodeCommit(bytes)
-  verifyCommit(commit, signer)
-  return { cid, commit }
+  return { cid, commit: decodeCommit(bytes) }
 }

@@ -32,6 +32,54 @@ export function lexToJson(value: LexValue): Json {
   }
 }
 
+/**
+ * Refuses what jsonToLex would refuse or change of a value's JSON form: what passes comes back as it was from JSON.
+ * The same without making the JSON and the value again, which takes most of the time that reading a record takes.
+ *
+ * @throws {@link VerificationError} naming the JSON path
+ */
+export function assertSurvivesJson(value: LexValue): void {
+  survive(value, '$', 0)
+}
+
+function survive(value: LexValue | undefined, path: string, depth: number): void {
+  if (depth > MAX_DEPTH) throw refuse(path, `nested more than ${MAX_DEPTH} levels deep`)
+  if (value === null || typeof value === 'boolean') return
+  if (typeof value === 'string') {
+    checkedString(value, path)
+    return
+  }
+  if (typeof value === 'number') {
+    checkedNumber(value, path)
+    return
+  }
+  if (Array.isArray(value)) {
+    for (const [index, item] of value.entries()) survive(item, `${path}[${index}]`, depth + 1)
+    return
+  }
+  if (isPlainObject(value)) {
+    surviveMap(value as LexMap, path, depth)
+    return
+  }
+  if (!(value instanceof Uint8Array) && !isCid(value)) throw refuse(path, 'it has no JSON form')
+}
+
+function surviveMap(map: LexMap, path: string, depth: number): void {
+  for (const key in map) {
+    if (key === '$link' || key === '$bytes' || key === '__proto__') {
+      throw refuse(path, `a map with the key ${key} would be something else in JSON`)
+    }
+    // Joined only where it is needed: most values are texts, and most texts are well-formed.
+    const value = map[key]
+    if (typeof value === 'string' ? value.isWellFormed() : value === null || typeof value === 'boolean') {
+      checkedString(key, path)
+    } else {
+      survive(value, join(path, checkedString(key, path)), depth + 1)
+    }
+  }
+  checkType(map, path)
+}
+
 function refuse(path: string, reason: string): VerificationError {
   return new VerificationError(`${path}: ${reason}`, {
     hint: 'The value cannot be part of an atproto record. Correct it where it is stored, or leave the record out.',

@@ -1,7 +1,15 @@
 import type { Cid } from '@atproto/lex'
 import type { Blocks } from './car.ts'
+import { cidOfBlock, encodeBlock } from './dag-cbor.ts'
 import { checkAscending, decodeNode, layerOf, type MstNode } from './mst-node.ts'
 import { brokenRepo, MissingBlockError } from './repo-errors.ts'
+
+const EMPTY_TREE = cidOfBlock(encodeBlock({ e: [], l: null }))
+
+/** Whether this is the root of the tree of a repository without records: the node that holds nothing. */
+export function isEmptyTree(root: Cid): boolean {
+  return root.equals(EMPTY_TREE)
+}
 
 /**
  * All records of a tree in key order. The tree is accepted only in its canonical form (the one form that its keys
@@ -96,8 +104,10 @@ function checkNode(node: MstNode, layer: number, { lower, upper }: Bounds): void
 }
 
 function readNode(blocks: Blocks, cid: Cid): MstNode {
-  const text = cid.toString()
-  const bytes = blocks.get(text)
-  if (bytes === undefined) throw new MissingBlockError(`The MST node ${text} was not sent`, { cid: text })
+  const bytes = blocks.get(cid)
+  if (bytes === undefined) {
+    const text = cid.toString()
+    throw new MissingBlockError(`The MST node ${text} was not sent`, { cid: text })
+  }
   return decodeNode(bytes)
 }

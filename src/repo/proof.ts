@@ -26,9 +26,9 @@ export function verifyRecordProof(
   splitPath(path)
   const present = findInMst(proof.blocks, commit.data, path)
   if (present === null) return { present, rev: commit.rev }
-  const cid = present.toString()
-  const bytes = proof.blocks.get(cid)
+  const bytes = proof.blocks.get(present)
   if (bytes === undefined) {
+    const cid = present.toString()
     const uri = `at://${did}/${path}`
     throw new MissingBlockError(`The record ${uri} (${cid}) was not sent with its proof`, { did, uri, cid })
   }

@@ -1,4 +1,5 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { promisify } from 'node:util'
 import { parseDidKey } from '@atproto/crypto'
 import { messageOf, VerificationError } from '../errors.ts'
 
@@ -39,9 +40,26 @@ const MAX_CACHED_KEYS = 10_000
  */
 export function isSignedBy(didKey: string, bytes: Uint8Array, signature: Uint8Array): boolean {
   const { key, curve } = verifyingKey(didKey)
-  if (signature.length !== 64) return false
-  if (Buffer.compare(signature.subarray(32), curve.halfOrder) > 0) return false
+  if (!isWellFormed(signature, curve)) return false
   return verify('sha256', bytes, { key, dsaEncoding: 'ieee-p1363' }, signature)
+}
+
+/** As isSignedBy, in a thread of Node's pool: a third of a millisecond in which this one can do something else. */
+export async function isSignedByInPool(
+  didKey: string,
+  bytes: Uint8Array,
+  signature: Uint8Array,
+): Promise<boolean> {
+  const { key, curve } = verifyingKey(didKey)
+  if (!isWellFormed(signature, curve)) return false
+  return verifyInPool('sha256', bytes, { key, dsaEncoding: 'ieee-p1363' }, signature)
+}
+
+const verifyInPool = promisify(verify)
+
+/** r and s, and the smaller one of the two s that would do. */
+function isWellFormed(signature: Uint8Array, { halfOrder }: Curve): boolean {
+  return signature.length === 64 && Buffer.compare(signature.subarray(32), halfOrder) <= 0
 }
 
 function verifyingKey(didKey: string): VerifyingKey {

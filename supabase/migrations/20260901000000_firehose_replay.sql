@@ -48,8 +48,10 @@ create table public.dead_letters (
   code      text not null,
   error     text not null,
   failed_at timestamptz not null default now(),
+  did       text generated always as (split_part(uri, '/', 3)) stored,
   unique (uri, rev)
 );
+create index dead_letters_did on public.dead_letters (did);
 
 -- Records that a restore writes back. Live ingestion stays silent about them: no mail, no notification.
 create table public.restore_marks (
@@ -68,6 +70,27 @@ create table public.replay_receipts (
   rev         text collate "C" not null,
   commit      text not null,
   finished_at timestamptz not null default now()
+);
+
+-- Records of write requests that are too large for an event, kept until they are written. `records` is text: the
+-- same bytes come back.
+create table public.write_requests (
+  id         text primary key,
+  did        text not null,
+  records    text not null,
+  created_at timestamptz not null default now()
+);
+create index write_requests_created_at on public.write_requests (created_at);
+
+-- Why a run that was to write records failed, for people to read.
+create table public.write_failures (
+  run_id    text primary key,
+  did       text not null,
+  run       text,
+  error     text not null,
+  message   text not null,
+  hint      text not null,
+  failed_at timestamptz not null
 );
 
 ------------------------------------------------------------------------------------------------- reading keys
@@ -355,7 +378,8 @@ $$;
 
 -- Writes rows where they are absent or differ (`keep`: only where absent). Rows that say the same are left out
 -- beforehand: no row version, no trigger, no lock. Leaving them out also keeps a default with side effects from
--- being evaluated for rows that exist, as ON CONFLICT would. `touched` are the texts that parked rows may wait under.
+-- being evaluated for rows that exist, as ON CONFLICT would. `touched` are the texts that parked rows may wait under:
+-- of rows that were there already too, for the appview itself may have brought them.
 create function public.firehose_replay_write(spec jsonb, rows jsonb, keep boolean, out changed text[], out touched text[])
 language plpgsql security invoker set search_path = public, extensions, pg_temp as $$
 declare
@@ -365,18 +389,16 @@ declare
   only_new boolean := keep or cols <@ key_cols;
 begin
   execute format(
-    'with want as (select distinct on (%1$s) e.item->>''of'' as record_uri, r, t.%2$I is null as absent,
-                          %3$s as row_key, array[%4$s]::text[] as waits
+    'with want as (select distinct on (%1$s) r
                    from %5$s left join %6$s t on %7$s
                    where t.%2$I is null or %8$s
                    order by %1$s),
-          done as (insert into %6$s as t (%9$s) select %10$s from want on conflict %11$s returning %12$s as row_key)
-     select coalesce(array_agg(distinct w.record_uri) filter (where w.record_uri is not null), ''{}''),
-            coalesce(array_agg(distinct waited) filter (where w.absent and waited is not null), ''{}'')
-     from want w join done using (row_key) left join lateral unnest(w.waits) waited on true',
+          done as (insert into %6$s as t (%9$s) select %10$s from want on conflict %11$s returning t.%3$I::text as of)
+     select array(select distinct of from done),
+            array(select distinct waited from %5$s cross join lateral unnest(array[%4$s]::text[]) waited)',
     firehose_replay_list_sql('r', key_cols),
     key_cols[1],
-    firehose_replay_key_sql('r', key_cols),
+    coalesce(spec->>'of', key_cols[1]),
     (select string_agg(format('firehose_replay_waits_on(%L, %s)', spec->>'table', firehose_replay_key_sql('r', f.columns)), ', ')
      from firehose_replay_referenced(tbl::regclass) f where f.columns <@ cols),
     firehose_replay_source_sql(tbl),
@@ -387,8 +409,7 @@ begin
     (select string_agg(format('(want.r).%I', c), ', ') from unnest(cols) c),
     case when only_new then 'do nothing' else format('(%s) do update set %s',
       (select string_agg(format('%I', c), ', ') from unnest(key_cols) c),
-      (select string_agg(format('%1$I = excluded.%1$I', c), ', ') from unnest(cols) c where c <> all(key_cols))) end,
-    firehose_replay_key_sql('t', key_cols)
+      (select string_agg(format('%1$I = excluded.%1$I', c), ', ') from unnest(cols) c where c <> all(key_cols))) end
   ) into changed, touched using rows;
 end
 $$;
@@ -437,16 +458,54 @@ $$;
 
 ------------------------------------------------------------------------------------------------------- drain
 
--- Writes the rows that waited under these texts, then those that waited for what they brought, until nothing more
--- comes of it. Rows that still cannot be written are parked again. Returns the records whose rows changed.
-create function public.firehose_replay_drain(touched text[]) returns text[]
+-- Writes rows that waited. What the database refuses of them must not keep away what they waited for, nor one
+-- another: they are tried one by one then, and those that are refused alone, twice, become dead letters. (The second
+-- time sees what another writer has just committed.) What may pass by itself (deadlock, no resources) is left to
+-- whoever repeats the whole transaction.
+create function public.firehose_replay_unpark(
+  step jsonb, attempt int default 1, out changed text[], out touched text[], out lost text[]
+)
 language plpgsql security invoker set search_path = public, extensions, pg_temp as $$
 declare
-  changed text[] := '{}';
-  steps   jsonb;
-  step    jsonb;
-  result  record;
+  item   jsonb;
+  result record;
 begin
+  changed := '{}'; touched := '{}'; lost := '{}';
+  select * into result from firehose_replay_step(step, '[]', '{}');
+  changed := result.changed;
+  touched := result.touched;
+exception when others then
+  if sqlstate ~ '^(08|40|53|55|57|58)' then
+    raise;
+  elsif attempt > 1 and jsonb_array_length(step->'rows') = 1 then
+    item := step->'rows'->0;
+    insert into dead_letters (uri, rev, source, seq, event, code, error)
+    values (item->>'of', coalesce((select s.rev from record_state s where s.uri = item->>'of'), ''), 'parked', 0,
+            jsonb_build_object('spec', step->'spec', 'row', item->'row')::text, sqlstate, sqlerrm)
+    on conflict (uri, rev) do nothing;
+    lost := array[item->>'of'];
+  else
+    for item in select jsonb_set(step, '{rows}', jsonb_build_array(e)) from jsonb_array_elements(step->'rows') e loop
+      select * into result from firehose_replay_unpark(item, attempt + 1);
+      changed := changed || result.changed;
+      touched := touched || result.touched;
+      lost := lost || result.lost;
+    end loop;
+  end if;
+end
+$$;
+
+-- Writes the rows that waited under these texts, then those that waited for what they brought, until nothing more
+-- comes of it. Rows that still cannot be written are parked again. Returns the records whose rows changed, and those
+-- of which a row became a dead letter.
+create function public.firehose_replay_drain(inout touched text[], out changed text[], out lost text[])
+language plpgsql security invoker set search_path = public, extensions, pg_temp as $$
+declare
+  steps  jsonb;
+  step   jsonb;
+  result record;
+begin
+  changed := '{}'; lost := '{}';
   loop
     with taken as (delete from parked_events where waits_on = any(touched) returning uri, mutation),
          grouped as (
@@ -457,19 +516,20 @@ begin
     exit when steps is null;
     touched := '{}';
     for step in select value from jsonb_array_elements(steps) loop
-      select * into result from firehose_replay_step(step, '[]', '{}');
+      select * into result from firehose_replay_unpark(step);
       changed := changed || result.changed;
+      lost := lost || result.lost;
       touched := touched || result.touched || array(select 'record ' || u from unnest(result.changed) u);
     end loop;
   end loop;
-  return changed;
 end
 $$;
 
 -- Drains what waits for rows of these tables that are there by now, whoever brought them: rows that the appview
 -- wrote itself, or that were restored from a backup.
 --
--- batch: { tables: [name] }. Returns { changed }: URIs of the records whose rows came.
+-- batch: { tables: [name] }. Returns { changed, lost }: URIs of the records whose rows came, and of those of which a
+-- row was refused and is a dead letter now.
 create function public.firehose_replay_sweep(batch text) returns jsonb
 language plpgsql security invoker set search_path = public, extensions, pg_temp as $$
 declare
@@ -477,6 +537,7 @@ declare
   parent  record;
   found   text[];
   touched text[] := '{}';
+  drained record;
 begin
   perform firehose_replay_take_turn();
   for tbl in select jsonb_array_elements_text(batch::jsonb->'tables') loop
@@ -491,7 +552,8 @@ begin
       touched := touched || found;
     end loop;
   end loop;
-  return jsonb_build_object('changed', to_jsonb(firehose_replay_drain(touched)));
+  select * into drained from firehose_replay_drain(touched);
+  return jsonb_build_object('changed', to_jsonb(drained.changed), 'lost', to_jsonb(drained.lost));
 end
 $$;
 
@@ -502,7 +564,8 @@ $$;
 -- batch: { records: [{ uri, rev, cid, deleted }], derives: [spec], steps: [step] }, one entry per record, steps in
 -- the order in which they must run (deletes children first, then parents first). Text, not jsonb: some drivers
 -- encode a jsonb argument twice.
--- Returns { stale, changed, parked, marked }: lists of record URIs. `marked` are in restore_marks with this CID.
+-- Returns { stale, changed, parked, marked, lost }: lists of record URIs. `marked` are in restore_marks with this CID;
+-- `lost` waited for what this batch brought, were refused, and are dead letters now.
 create function public.firehose_replay_apply(batch text) returns jsonb
 language plpgsql security invoker set search_path = public, extensions, pg_temp as $$
 declare
@@ -511,11 +574,13 @@ declare
   going   text[];
   moved   text[];
   stale   text[];
+  held    text[];
   changed text[] := '{}';
   parked  text[] := '{}';
   touched text[] := '{}';
   step    jsonb;
   result  record;
+  drained record;
 begin
   perform firehose_replay_take_turn();
 
@@ -536,17 +601,22 @@ begin
   select coalesce(array_agg(uri), '{}') into moved from decided;
   stale := array(select r.uri from jsonb_to_recordset(b->'records') r(uri text, rev text)
                  join record_state s using (uri) where s.rev > r.rev collate "C");
+  -- A delete that the index has seen before does not take the row of a record that could not be written back, and
+  -- whose row a reconcile has brought from the backup since (it marks such a record with no CID).
+  held := stale || array(select r.uri from jsonb_to_recordset(b->'records') r(uri text, deleted boolean)
+                         join restore_marks m on m.uri = r.uri and m.cid = ''
+                         where r.deleted and r.uri <> all(moved));
   -- A stale delete takes no row of its own, so what a cascade takes of its record must wait like any other.
   going := array(select r->>'uri' from jsonb_array_elements(b->'records') r
-                 where (r->>'deleted')::boolean and r->>'uri' <> all(stale));
+                 where (r->>'deleted')::boolean and r->>'uri' <> all(held));
 
   for step in select value from jsonb_array_elements(b->'steps') loop
-    if cardinality(stale) > 0 then
+    if cardinality(held) > 0 then
       step := step
         || jsonb_build_object('rows', (select coalesce(jsonb_agg(e), '[]') from jsonb_array_elements(step->'rows') e
-                                       where e->>'of' <> all(stale)))
+                                       where e->>'of' <> all(held)))
         || jsonb_build_object('sets', (select coalesce(jsonb_agg(e), '[]') from jsonb_array_elements(step->'sets') e
-                                       where e->>'of' <> all(stale)));
+                                       where e->>'of' <> all(held)));
     end if;
     select * into result from firehose_replay_step(step, derives, going);
     changed := changed || result.changed;
@@ -557,16 +627,19 @@ begin
   -- What these records had waiting before, and have not now, is out of date.
   delete from parked_events p
     using jsonb_to_recordset(b->'records') r(uri text)
-    where p.uri = r.uri and r.uri <> all(stale) and p.uri || ' ' || p.target <> all(parked);
+    where p.uri = r.uri and r.uri <> all(held) and p.uri || ' ' || p.target <> all(parked);
 
-  changed := changed || firehose_replay_drain(touched || array(select 'record ' || u from unnest(moved || changed) u));
+  select * into drained
+  from firehose_replay_drain(touched || array(select 'record ' || u from unnest(moved || changed) u));
+  changed := changed || drained.changed;
 
   return jsonb_build_object(
     'stale', to_jsonb(stale),
     'changed', (select coalesce(jsonb_agg(distinct u), '[]') from unnest(changed) u),
     'parked', (select coalesce(jsonb_agg(distinct split_part(u, ' ', 1)), '[]') from unnest(parked) u),
     'marked', (select coalesce(jsonb_agg(m.uri), '[]') from jsonb_to_recordset(b->'records') r(uri text, cid text)
-               join restore_marks m on m.uri = r.uri and m.cid = r.cid));
+               join restore_marks m on m.uri = r.uri and m.cid = r.cid),
+    'lost', to_jsonb(drained.lost));
 end
 $$;
 
@@ -815,6 +888,23 @@ language sql stable security invoker set search_path = public, extensions, pg_te
       where c.contype = 'f' and 'public'::regnamespace in (child.relnamespace, parent.relnamespace)))
 $$;
 
+------------------------------------------------------------------------------------------------------ accounts
+
+-- The accounts whose records the index knows, in order, a page at a time. batch: { after, count }. One look into the
+-- index for each account, however many records it has.
+create function public.firehose_replay_accounts(batch text) returns jsonb
+language sql stable security invoker set search_path = public, extensions, pg_temp as $$
+  with recursive page(did, position) as (
+    (select split_part(s.uri, '/', 3), 1 from record_state s
+     where split_part(s.uri, '/', 3) > batch::jsonb->>'after' order by 1 limit 1)
+    union all
+    select (select split_part(s.uri, '/', 3) from record_state s
+            where split_part(s.uri, '/', 3) > page.did order by 1 limit 1), page.position + 1
+    from page where page.did is not null and page.position < (batch::jsonb->>'count')::int
+  )
+  select coalesce(jsonb_agg(did order by position), '[]') from page where did is not null
+$$;
+
 ------------------------------------------------------------------------------------------------------- grants
 
 alter table public.firehose_cursors enable row level security;
@@ -823,12 +913,14 @@ alter table public.parked_events enable row level security;
 alter table public.dead_letters enable row level security;
 alter table public.restore_marks enable row level security;
 alter table public.replay_receipts enable row level security;
+alter table public.write_requests enable row level security;
+alter table public.write_failures enable row level security;
 
 do $$
 declare
   item text;
 begin
-  foreach item in array array['firehose_cursors', 'record_state', 'parked_events', 'dead_letters', 'restore_marks', 'replay_receipts'] loop
+  foreach item in array array['firehose_cursors', 'record_state', 'parked_events', 'dead_letters', 'restore_marks', 'replay_receipts', 'write_requests', 'write_failures'] loop
     execute format('revoke all on public.%I from public, anon, authenticated', item);
     execute format('grant select, insert, update, delete on public.%I to service_role', item);
   end loop;

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Fetch } from '../../src/network/fetch.ts'
+import { cidOfBytes } from '../../src/repo/blob-cid.ts'
 
 /** What becomes of a call that writes. */
 export type Fault =
@@ -11,7 +12,14 @@ export type Fault =
   /** The connection breaks before the host has seen the call. */
   | 'reset'
   /** The proxy answers in place of the host, which does not see the call. */
-  | { status: number; error?: string; message?: string; headers?: Record<string, string> }
+  | {
+      status: number
+      error?: string
+      message?: string
+      headers?: Record<string, string>
+      /** In place of `error` and `message`. */
+      body?: object
+    }
 
 export interface Operation {
   kind: 'create' | 'update' | 'delete' | 'put'
@@ -28,6 +36,17 @@ export interface WriteCall {
   fault: Fault
   /** The host's answer; undefined where it did not see the call. */
   status?: number
+  /** The host's name for what was wrong. */
+  error?: string
+}
+
+/** A call of com.atproto.repo.uploadBlob. */
+export interface UploadCall {
+  /** Of the bytes. */
+  cid: string
+  mimeType: string
+  fault: Fault
+  status?: number
 }
 
 export interface FaultProxy extends AsyncDisposable {
@@ -42,11 +61,21 @@ export interface FaultProxy extends AsyncDisposable {
   /** Lifts the host's own rate limits while set. */
   bypassKey: string | undefined
   calls: WriteCall[]
+  /** The same for uploads. */
+  nextUploads: Fault[]
+  uploads: UploadCall[]
+  /** Names of the methods called, of both kinds. */
+  order: ('applyWrites' | 'putRecord' | 'uploadBlob')[]
+  /** Before each write is passed on. */
+  beforeWrite: (call: WriteCall) => Promise<unknown>
   /** Writes that the host took. */
   commits(): number
-  /** What the host counts: of all calls that it saw, refused ones included. */
+  /** What the host counts: of all calls that it saw with a live session, refused ones included. */
   points(): number
 }
+
+/** How a host refuses a call before it counts it. */
+const UNCOUNTED: unknown[] = ['ExpiredToken', 'InvalidToken', 'AuthMissing', 'AuthenticationRequired']
 
 const POINTS = { create: 3, update: 2, delete: 1, put: 2 }
 
@@ -73,10 +102,14 @@ export async function startFaultProxy(pdsUrl: string): Promise<FaultProxy> {
     delayMs: 0,
     bypassKey: undefined,
     calls: [],
+    nextUploads: [],
+    uploads: [],
+    order: [],
+    beforeWrite: async () => undefined,
     commits: () => proxy.calls.filter(({ status }) => status === 200).length,
     points: () =>
       proxy.calls
-        .filter(({ status }) => status !== undefined)
+        .filter(({ status, error }) => status !== undefined && !UNCOUNTED.includes(error))
         .flatMap(({ operations }) => operations)
         .reduce((sum, { kind }) => sum + POINTS[kind], 0),
     async [Symbol.asyncDispose]() {
@@ -96,25 +129,47 @@ async function handle(
   response: ServerResponse,
 ): Promise<void> {
   const body = await bodyOf(request)
-  const call = writeCallOf(request, body)
-  if (call === undefined) {
-    const upstream = await passOn(proxy, pdsUrl, request, body)
-    return answer(response, upstream)
-  }
-  call.fault = proxy.next.shift() ?? proxy.decide(call)
-  proxy.calls.push(call)
+  const { url = '' } = request
+  const method = url.slice(url.lastIndexOf('.') + 1)
+  if (method !== 'applyWrites' && method !== 'putRecord' && method !== 'uploadBlob')
+    return answer(response, await passOn(proxy, pdsUrl, request, body))
+  proxy.order.push(method)
+  const call = method === 'uploadBlob' ? takeUpload(proxy, request, body) : takeWrite(proxy, method, body)
   if (call.fault === 'reset') return cut(request)
   if (typeof call.fault === 'object') {
     const { status, error = 'InternalServerError', message = 'Internal Server Error', headers } = call.fault
     response.writeHead(status, { 'content-type': 'application/json', ...headers })
-    response.end(JSON.stringify({ error, message }))
+    response.end(JSON.stringify(call.fault.body ?? { error, message }))
     return
   }
-  if (proxy.delayMs > 0) await wait(proxy.delayMs)
+  if ('operations' in call) {
+    if (proxy.delayMs > 0) await wait(proxy.delayMs)
+    await proxy.beforeWrite(call)
+  }
   const upstream = await passOn(proxy, pdsUrl, request, body)
   call.status = upstream.status
+  if ('operations' in call && !upstream.ok) call.error = await errorOf(upstream.clone())
   if (call.fault === 'lose') return cut(request)
   await answer(response, upstream)
+}
+
+async function errorOf(response: Response): Promise<string> {
+  const { error }: { error?: unknown } = JSON.parse(await response.text())
+  return String(error)
+}
+
+function takeUpload(proxy: FaultProxy, { headers }: IncomingMessage, body: Buffer): UploadCall {
+  const fault = proxy.nextUploads.shift() ?? 'pass'
+  const call = { cid: cidOfBytes(body), mimeType: headers['content-type'] ?? '', fault }
+  proxy.uploads.push(call)
+  return call
+}
+
+function takeWrite(proxy: FaultProxy, method: string, body: Buffer): WriteCall {
+  const call = writeCallOf(method, body)
+  call.fault = proxy.next.shift() ?? proxy.decide(call)
+  proxy.calls.push(call)
+  return call
 }
 
 function cut(request: IncomingMessage): void {
@@ -160,9 +215,7 @@ const KINDS: Readonly<Record<string, Operation['kind']>> = {
   'com.atproto.repo.applyWrites#delete': 'delete',
 }
 
-function writeCallOf({ url = '' }: IncomingMessage, body: Buffer): WriteCall | undefined {
-  const method = url.slice(url.lastIndexOf('.') + 1)
-  if (method !== 'applyWrites' && method !== 'putRecord') return undefined
+function writeCallOf(method: string, body: Buffer): WriteCall {
   const input = JSON.parse(body.toString())
   const writes: { $type?: string; collection: string; rkey: string }[] =
     method === 'putRecord' ? [input] : input.writes

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { databaseErrorOf, isMissingObject } from '../../../src/database/failure.ts'
+import { databaseErrorOf, isMissingObject, isTooMuch } from '../../../src/database/failure.ts'
 
 const failed = (code: string, status: number, message = 'it says no') =>
   databaseErrorOf({ message, ...(code === '' ? {} : { code }) }, status, 'production', { table: 'documents' })
@@ -63,6 +63,19 @@ test('only missing functions and tables are missing objects', () => {
   expect(isMissingObject(failed('42501', 403))).toBe(false)
   expect(isMissingObject(failed('23505', 409))).toBe(false)
   expect(isMissingObject(new Error('PGRST202'))).toBe(false)
+})
+
+test.each([
+  ['a statement timeout', '57014', 500, true],
+  ['memory that ran out', '53200', 500, true],
+  ['a gateway that has waited long enough', '', 504, true],
+  ['another one', '', 524, true],
+  ['no free connection', 'PGRST003', 504, false],
+  ['a deadlock', '40P01', 500, false],
+  ['no connection', '', 0, false],
+  ['what is refused for good', '23514', 400, false],
+])('whether a smaller call may do: %s', (_, code, status, isSo) => {
+  expect(isTooMuch(failed(code, status))).toBe(isSo)
 })
 
 test('a message is one line, without what the details may hold of a row', () => {

@@ -35,7 +35,8 @@ async function serving(collections: readonly string[], record: LexMap = {}) {
     (async function* () {
       yield* chunks
     })()
-  return { identity, xrpc: { getRepoStream } as unknown as Xrpc, repo, chunks }
+  const getLatestCommit = async () => ({ cid: repo.cid.toString(), rev: repo.commit.rev })
+  return { identity, xrpc: { getRepoStream, getLatestCommit } as unknown as Xrpc, repo, chunks }
 }
 function recorder() {
   const events: RecordEvent[] = []

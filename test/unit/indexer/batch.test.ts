@@ -100,7 +100,7 @@ describe('records and their verdicts', () => {
     })
     const { batch, verdicts } = planBatch([odd, publication], handlers)
     expect(batch.records.map(({ uri }) => uri)).toEqual([PUBLICATION])
-    expect(verdicts.get(DOCUMENT)?.outcome).toBe('unstorable')
+    expect(verdicts.get(DOCUMENT)).toMatchObject({ outcome: 'dead-lettered', code: 'UNSTORABLE' })
   })
 
   test('of a collection without a handler nothing is sent', () => {

@@ -32,6 +32,25 @@ test('revs are compared as bytes, not by locale', () => {
   expect(told([make('a', '3zz', 1), make('a', '3Zz', 2)])).toEqual(['a 3zz 1'])
 })
 
+test('a delete that does not name what it deleted: it was the event before it', () => {
+  const written = make('a', '3a', 1)
+  if (written.event === 'delete') throw new Error('not a create')
+  const [deleted] = foldEvents([written, make('a', '3b', 2, true), make('a', '3c', 3, true)])
+  expect(deleted?.prev).toEqual(written.cid)
+  const named = { ...make('a', '3b', 2, true), prev: written.commit }
+  expect(foldEvents([written, named])[0]?.prev).toEqual(written.commit)
+})
+
+test('a record that is made and changed in one batch is new', () => {
+  const update = (rev: string): RecordEvent => {
+    const event = make('a', rev, 2)
+    return event.event === 'delete' ? event : { ...event, event: 'update' }
+  }
+  expect(foldEvents([make('a', '3a', 1), update('3b')])[0]?.event).toBe('create')
+  expect(foldEvents([update('3a'), update('3b')])[0]?.event).toBe('update')
+  expect(foldEvents([update('3a'), make('a', '3b', 2, true), make('a', '3c', 3)])[0]?.event).toBe('create')
+})
+
 test('of nothing is nothing', () => {
   expect(foldEvents([])).toEqual([])
 })

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { VerificationError } from '../../../src/errors.ts'
-import { readCarBytes } from '../../../src/repo/car.ts'
 import { verifyRecordProof } from '../../../src/repo/proof.ts'
 import { MissingBlockError, SignatureError } from '../../../src/repo/repo-errors.ts'
 import { buildRepo, COLLECTION, Forge, KEYS, keysOnLayer, noteOf, proofCar, rkeyOf } from './build-repo.ts'
@@ -53,7 +52,6 @@ describe('verifyRecordProof', () => {
   it('refuses a proof cut short', async () => {
     const car = await proofCar(built, COLLECTION, rkeyOf(0))
     expect(() => verifyRecordProof(car.subarray(0, -1), claim(rkeyOf(0)))).toThrow(VerificationError)
-    expect(readCarBytes(car).blocks.size).toBeGreaterThan(2)
   })
 
   it('refuses absence from a subtree whose keys lie outside its bounds', async () => {

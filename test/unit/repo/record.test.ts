@@ -1,4 +1,6 @@
-import { cidForLex, encode } from '@atproto/lex-cbor'
+import { type LexMap, type LexValue, parseCid } from '@atproto/lex'
+import { cidForLex, decode, encode } from '@atproto/lex-cbor'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { VerificationError } from '../../../src/errors.ts'
 import type { JsonObject } from '../../../src/events.ts'
@@ -147,3 +149,53 @@ describe('jsonToLex', () => {
 function rawJson(text: string): unknown {
   return (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(text)
 }
+
+describe('what recordFromBytes accepts', () => {
+  const RAW = parseCid(RAW_CID)
+  const key = fc.oneof(
+    fc.string({ maxLength: 6 }),
+    fc.constantFrom('$type', '$link', '$bytes', '__proto__', 'ref', 'mimeType', 'size', 'constructor'),
+  )
+  const { value } = fc.letrec<{ value: LexValue }>((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 4 },
+      fc.constant(null),
+      fc.boolean(),
+      fc.string({ maxLength: 8 }),
+      fc.constantFrom('blob', '', RAW_CID),
+      fc.maxSafeInteger(),
+      fc.constant(RAW),
+      fc.uint8Array({ maxLength: 4 }),
+      fc.array(tie('value'), { maxLength: 3 }),
+      fc
+        .array(fc.tuple(key, tie('value')), { maxLength: 4 })
+        .map((entries) => Object.fromEntries(entries) as LexMap),
+    ),
+  }))
+
+  it('is what comes back from its JSON form as it was', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(key, value), { maxLength: 5 }), (entries) => {
+        const bytes = encode(Object.fromEntries(entries) as LexMap)
+        const survives = () => {
+          try {
+            return Buffer.compare(encode(jsonToLex(lexToJson(decode(bytes)))), bytes) === 0
+          } catch {
+            return false
+          }
+        }
+        const isAccepted = () => {
+          try {
+            recordFromBytes(bytes)
+            return true
+          } catch (error) {
+            expect(error).toBeInstanceOf(VerificationError)
+            return false
+          }
+        }
+        expect(isAccepted()).toBe(survives())
+      }),
+      { numRuns: 2000 },
+    )
+  })
+})

@@ -2,9 +2,10 @@ import { P256Keypair } from '@atproto/crypto'
 import { cborToLexRecord, readCar as readLibraryCar, verifyRepoCar } from '@atproto/repo'
 import { describe, expect, it } from 'vitest'
 import { VerificationError } from '../../../src/errors.ts'
+import { cidOfBlock } from '../../../src/repo/dag-cbor.ts'
 import { recordFromBytes } from '../../../src/repo/record.ts'
 import { MissingBlockError, SignatureError } from '../../../src/repo/repo-errors.ts'
-import { readVerifiedRepo } from '../../../src/repo/verified-repo.ts'
+import { openRepo, readVerifiedRepo } from '../../../src/repo/verified-repo.ts'
 import {
   buildRepo,
   COLLECTION,
@@ -191,3 +192,67 @@ async function allCids(built: Awaited<ReturnType<typeof buildRepo>>) {
   cids.add(built.repo.cid)
   return cids.toList()
 }
+
+describe('topUp', () => {
+  const LATER = '3jzfcijpj2z2b'
+  /** A repository of two notes, and what its host serves of it afterwards. */
+  async function changing() {
+    const forge = new Forge()
+    const [a = '', b = '', c = ''] = keysOnLayer(0, 3)
+    const old = forge.put({ $type: COLLECTION, text: 'old' })
+    const first = await forge.commit(
+      forge.node([
+        { key: a, value: old },
+        { key: b, value: old },
+      ]),
+    )
+    const repo = await openRepo(stream(await forge.car(first)), signer)
+    const next = new Forge()
+    const fresh = next.put({ $type: COLLECTION, text: 'new' })
+    const data = next.node([
+      { key: a, value: fresh },
+      { key: c, value: old },
+    ])
+    const diff = async (rev: string) => next.car(await next.commit(data, { rev }))
+    return { repo, diff, paths: { a, b, c }, next, old }
+  }
+  const rkeys = (found: { rkey: string }[]) => found.map(({ rkey }) => `${COLLECTION}/${rkey}`)
+
+  it('says what changed, with blocks that only the first fetch brought', async () => {
+    const { repo, diff, paths, old } = await changing()
+    const { upserts, deletes } = await repo.topUp(stream(await diff(LATER)), signer)
+    expect(rkeys(upserts)).toEqual([paths.a, paths.c])
+    expect(rkeys(deletes)).toEqual([paths.b])
+    expect(deletes[0]?.cid.equals(old)).toBe(true)
+    expect(repo).toMatchObject({ rev: LATER, recordCount: 2 })
+    const read = [...repo.records()].map(({ bytes }) => recordFromBytes(bytes).text)
+    expect(read).toEqual(['new', 'old'])
+  })
+
+  it('refuses an older revision, another key and a part that is missing, and stays what it was', async () => {
+    const { repo, diff, next } = await changing()
+    await expect(repo.topUp(stream(await diff('3jzfcijpj2z22')), signer)).rejects.toThrow('went back')
+    await expect(
+      repo.topUp(stream(await diff(LATER)), { did: DID, signingKey: otherKey.did() }),
+    ).rejects.toBeInstanceOf(SignatureError)
+    const missing = await next.commit(
+      next.node([{ key: keysOnLayer(0, 1)[0] ?? '', value: cidOfBlock(Buffer.from('x')) }]),
+      {
+        rev: LATER,
+      },
+    )
+    await expect(repo.topUp(stream(await next.car(missing)), signer)).rejects.toBeInstanceOf(
+      MissingBlockError,
+    )
+    const cut = (await diff(LATER)).subarray(0, -10)
+    await expect(repo.topUp(stream(cut), signer)).rejects.toBeInstanceOf(VerificationError)
+    expect(repo).toMatchObject({ rev: REV, recordCount: 2 })
+    expect([...repo.records()].map(({ bytes }) => recordFromBytes(bytes).text)).toEqual(['old', 'old'])
+  })
+
+  it('keeps only the collections that are wanted, having checked the others', async () => {
+    const built = await buildRepo(30)
+    const repo = await openRepo(stream(...(await fullCar(built))), { ...built, isWanted: () => false })
+    expect(repo).toMatchObject({ recordCount: 0, rev: built.repo.commit.rev })
+  })
+})

@@ -1,0 +1,291 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { messageOf, RestoreError } from '../../errors.ts'
+import { type Logger, silentLogger } from '../../logger.ts'
+import { didOf, type Frame } from '../frame.ts'
+import { type Message, readMessage } from '../message.ts'
+import { followFirehose } from './connection.ts'
+import { CursorSaver } from './cursor-saver.ts'
+import { FrameHandler } from './frame-handler.ts'
+import { FrameQueue } from './frame-queue.ts'
+import type { Gap, LiveOptions } from './options.ts'
+import { SeqTracker } from './seq-tracker.ts'
+import { type FrameOutcome, type LiveStatus, newLiveStatus } from './status.ts'
+
+/** Frames that may be finished while one before them is not, as during the replay of its repo: some 10 MB. */
+const MAX_AHEAD = 100_000
+/** Time for a relay to begin sending, once it has accepted a connection that names no cursor. */
+const SETTLE_MS = 1000
+const READ_AHEAD_BYTES = 1024 ** 2
+
+/** The next message that is wanted, as the connection is told. */
+type Next = 'go on' | 'reconnect'
+
+/**
+ * One run of the live consumer. States: following (messages are read, queued and handled; the cursor is saved on a
+ * clock), ending (the signal aborted, or something failed: nothing further is begun, what is under way settles, the
+ * cursor is saved a last time), ended. Gaps are replayed while following, and hold the cursor back.
+ */
+export class LiveConsumer {
+  readonly #options: LiveOptions
+  readonly #status: LiveStatus
+  readonly #logger: Logger
+  readonly #ending = new AbortController()
+  readonly #queue: FrameQueue
+  readonly #tracker: SeqTracker
+  readonly #saver: CursorSaver
+  readonly #handler: FrameHandler
+  #failure: { error: unknown } | undefined
+  #received: number | undefined
+  #arrivals = 0
+  #handledFrames = 0
+  /** A gap to be announced once the next connection stands. */
+  #coming: Gap | undefined
+  #connections = 0
+  #isFirstOfConnection = true
+  /** Where an unreadable message came: met there again, it is what the relay has. */
+  #unreadableAfter: number | undefined
+
+  constructor(options: LiveOptions) {
+    this.#options = options
+    this.#status = options.status ?? newLiveStatus()
+    this.#logger = options.logger ?? silentLogger
+    this.#received = options.cursor
+    this.#coming = options.gap
+    this.#tracker = new SeqTracker(options.cursor)
+    this.#queue = new FrameQueue({
+      maxFrames: options.maxQueuedFrames ?? 1000,
+      maxBytes: options.maxQueuedBytes ?? 64 * 1024 ** 2,
+      concurrency: options.concurrency ?? 64,
+      onFailure: (error) => this.#fail(error),
+      onSize: (frames, bytes) => {
+        this.#status.queuedFrames = frames
+        this.#status.queuedBytes = bytes
+      },
+    })
+    this.#saver = new CursorSaver({
+      sink: options.sink,
+      saveCursor: async (seq) => {
+        await options.saveCursor(seq)
+        this.#status.savedSeq = seq
+      },
+      handled: () => ({ seq: this.#tracker.safe, events: this.#handledFrames }),
+      onFlush: options.onFlush,
+      saved: options.cursor,
+    })
+    this.#handler = new FrameHandler(options, this.#status, () => this.#arrivals, this.#ending.signal)
+    // Whoever waits for room in the queue must hear of the end.
+    this.#ending.signal.addEventListener('abort', () => void this.#queue.close())
+    Object.assign(this.#status, { handledSeq: options.cursor, savedSeq: options.cursor })
+    this.#status.startedAfterSeq ??= options.cursor
+  }
+
+  /** @throws what ended it, unless that was the signal */
+  async run(): Promise<void> {
+    const { signal, saveEveryMs = 1000 } = this.#options
+    const end = () => this.#ending.abort()
+    signal.addEventListener('abort', end)
+    if (signal.aborted) end()
+    const saving = this.#saver.run(saveEveryMs, this.#ending.signal).catch((error) => this.#fail(error))
+    try {
+      await this.#follow()
+    } catch (error) {
+      this.#fail(error)
+    }
+    end()
+    signal.removeEventListener('abort', end)
+    this.#status.isConnected = false
+    await Promise.race([
+      this.#queue.close(),
+      sleep(this.#options.drainMs ?? 10_000, undefined, { ref: false }),
+    ])
+    await saving
+    await this.#saveLast()
+    if (this.#failure !== undefined) throw this.#failure.error
+  }
+
+  #follow(): Promise<void> {
+    const { service, logger = silentLogger } = this.#options
+    return followFirehose({
+      service,
+      cursor: () => this.#received,
+      readAheadBytes: READ_AHEAD_BYTES,
+      signal: this.#ending.signal,
+      onConnect: () => this.#connected(),
+      onDisconnect: ({ error, attempt, delayMs }) => {
+        this.#status.isConnected = false
+        const reason = error === undefined ? 'closed' : messageOf(error)
+        logger.warn({ service, attempt, delayMs, reason }, 'not connected to the relay')
+      },
+      onMessage: (bytes) => this.#read(bytes),
+    })
+  }
+
+  async #saveLast(): Promise<void> {
+    try {
+      await this.#saver.save()
+    } catch (error) {
+      // Where something failed before, that is the cause and this its consequence.
+      if (this.#failure === undefined) throw error
+      this.#logger.debug({ error: messageOf(error) }, 'cursor not saved')
+    }
+  }
+
+  #fail(error: unknown): void {
+    // What was under way when the end was asked for is met again by the next run.
+    if (this.#ending.signal.aborted && isAbort(error)) return
+    this.#failure ??= { error }
+    this.#ending.abort()
+  }
+
+  #connected(): void {
+    const { service } = this.#options
+    this.#status.isConnected = true
+    this.#status.connections++
+    this.#connections++
+    this.#isFirstOfConnection = true
+    this.#logger.info({ service, cursor: this.#received }, 'connected to the relay')
+    const isAnew = this.#connections > 1 && this.#received === undefined
+    const gap =
+      this.#coming ??
+      (isAnew ? { from: undefined, to: undefined, reason: 'no-position' as const } : undefined)
+    this.#coming = undefined
+    if (gap !== undefined) this.#replayGap(gap, SETTLE_MS)
+  }
+
+  async #read(bytes: Uint8Array): Promise<Next> {
+    const message = readMessage(bytes)
+    switch (message.kind) {
+      case 'frame':
+        return this.#take(message.frame.seq, message.frame, bytes.length)
+      case 'other':
+        this.#logger.debug({ type: message.type, seq: message.seq }, 'frame left out')
+        return message.seq === undefined ? 'go on' : this.#take(message.seq, undefined, bytes.length)
+      case 'notice':
+        this.#logger.warn({ name: message.name, text: message.text }, 'the relay says')
+        if (message.name === 'OutdatedCursor') {
+          this.#isFirstOfConnection = false
+          this.#replayGap({ from: this.#received, to: undefined, reason: 'outdated-cursor' })
+        }
+        return 'go on'
+      case 'refusal':
+        return this.#refused(message)
+      case 'unreadable':
+        return this.#unreadable(bytes, message)
+    }
+  }
+
+  /** Queues a frame once there is room for it. @param frame undefined: one that says nothing to us */
+  async #take(seq: number, frame: Frame | undefined, bytes: number): Promise<Next> {
+    if (this.#isFirstOfConnection) this.#lookForGap(seq)
+    this.#isFirstOfConnection = false
+    await this.#room()
+    this.#received = seq
+    this.#status.receivedSeq = seq
+    // Saved with the next turn of the clock: a crash before the first frame is durable must not begin from now again.
+    this.#tracker.startAfter(seq - 1)
+    this.#status.startedAfterSeq ??= seq - 1
+    if (frame === undefined) {
+      this.#count('other')
+      this.#tracker.begin(seq, () => this.#passed(seq))()
+      return 'go on'
+    }
+    const arrival = ++this.#arrivals
+    const did = didOf(frame)
+    const done = this.#tracker.begin(seq, () => this.#passed(seq, frame))
+    this.#queue.add(did, bytes, async () => {
+      const outcome = await this.#handler.handle({ frame, bytes, arrival })
+      this.#count(outcome)
+      done()
+    })
+    return 'go on'
+  }
+
+  async #room(): Promise<void> {
+    await this.#queue.room()
+    while (this.#tracker.aheadCount >= MAX_AHEAD && !this.#ending.signal.aborted) await sleep(10)
+  }
+
+  #passed(seq: number, frame?: Frame): void {
+    this.#status.handledSeq = seq
+    if (frame === undefined) return
+    const timeMs = Date.parse(frame.time)
+    if (!Number.isNaN(timeMs)) {
+      this.#status.handledTimeMs = timeMs
+      this.#status.handledLagMs = Math.max(0, Date.now() - timeMs)
+    }
+    this.#options.onFrame?.({ seq, did: didOf(frame) })
+  }
+
+  #count(outcome: FrameOutcome): void {
+    this.#status.frames[outcome]++
+    if (outcome === 'handled') this.#handledFrames++
+  }
+
+  #lookForGap(seq: number): void {
+    const from = this.#received
+    if (from === undefined) return
+    const { maxSkippedSeqs = 10_000 } = this.#options
+    // Some relays send the frame at the cursor once more; a lower one means that they count anew.
+    const reason = seq < from ? 'future-cursor' : seq - from > maxSkippedSeqs ? 'skipped' : undefined
+    if (reason !== undefined) this.#replayGap({ from, to: seq, reason })
+  }
+
+  #replayGap(gap: Gap, delayMs = 0): void {
+    this.#logger.warn(gap, 'frames were missed: the accounts are replayed')
+    this.#status.gaps++
+    const work = this.#saver.holdBackFor(this.#gapReplay(gap, delayMs))
+    work.catch((error: unknown) => this.#fail(error))
+  }
+
+  async #gapReplay(gap: Gap, delayMs: number): Promise<void> {
+    const { onGap } = this.#options
+    const { signal } = this.#ending
+    if (onGap === undefined) {
+      throw new RestoreError(`Frames after ${gap.from ?? 'the start'} are missing (${gap.reason}).`, {
+        hint: 'Replay the accounts that may have changed, then start without a cursor; or give onGap.',
+      })
+    }
+    await sleep(delayMs, undefined, { signal })
+    this.#status.replays++
+    await onGap(gap, signal).finally(() => this.#status.replays--)
+  }
+
+  #refused({ name, text }: Extract<Message, { kind: 'refusal' }>): Next {
+    this.#logger.warn({ name, text, cursor: this.#received }, 'the relay refuses')
+    if (name === 'FutureCursor') {
+      this.#coming = { from: this.#received, to: undefined, reason: 'future-cursor' }
+      this.#received = undefined
+    }
+    return 'reconnect'
+  }
+
+  /** Asked for once more, in case it was spoilt on its way; then what it can be about is replayed or kept. */
+  async #unreadable(
+    bytes: Uint8Array,
+    { reason, dids }: Extract<Message, { kind: 'unreadable' }>,
+  ): Promise<Next> {
+    const seq = this.#received ?? 0
+    this.#logger.error({ after: seq, bytes: bytes.length, reason, dids }, 'message cannot be read')
+    if (this.#received !== undefined && this.#unreadableAfter !== seq) {
+      this.#unreadableAfter = seq
+      return 'reconnect'
+    }
+    await this.#room()
+    const arrival = ++this.#arrivals
+    const done = this.#tracker.begin(seq)
+    // Where nobody is named it waits for nobody: a lane of its own, which no DID has.
+    this.#queue.add(dids.join(' '), bytes.length, async () => {
+      for (const did of dids)
+        await this.#handler.replayLost(did, seq, arrival, `a frame could not be read: ${reason}`)
+      if (dids.length === 0)
+        await this.#options.onUnreadable?.({ uri: undefined, rev: '', seq, bytes, reason })
+      this.#count('unreadable')
+      done()
+    })
+    return 'go on'
+  }
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError'
+}

@@ -1,0 +1,63 @@
+import { readReceipt, saveReceipt } from '../database/receipts.ts'
+import type { CatchUpReceipt, OutcomeCounts } from '../events.ts'
+import { type RelayReplayResult, receiptOf, replayRelay } from '../firehose/replay-relay.ts'
+import { Indexer } from '../indexer/indexer.ts'
+import type { RestoreContext } from './context.ts'
+import { ranksAmong } from './prune.ts'
+import { assertHandled } from './replay.ts'
+
+export interface ReplayFromRelayOptions {
+  /** Relay or PDS, as `wss://bsky.network`. */
+  service: string
+  /** The window begins after this seq. */
+  cursor: number
+  /** The window's last seq. @defaultValue the newest that the relay has when the replay starts */
+  until?: number
+  /** Only these collections. @defaultValue all that the appview has a handler for */
+  collections?: readonly string[]
+  onPosition?: (seq: number, until: number | undefined) => void
+  signal?: AbortSignal
+}
+
+export interface ReplayedFromRelay extends RelayReplayResult {
+  counts: OutcomeCounts
+  /**
+   * What the index has reached, where the window proves it: it follows on what the index had reached before, or holds
+   * the repo's beginning, without a gap. Undefined otherwise: then only a replay of the repo proves anything.
+   */
+  receipt?: CatchUpReceipt
+}
+
+/**
+ * Replays an account's slice of a relay's firehose into the tables, without side effects. The index decides per
+ * record by revision, so that a window of the past, with deletes in it, takes nothing that is newer.
+ *
+ * @throws as `replayRelay`
+ */
+export async function replayAccountFromRelay(
+  context: RestoreContext,
+  did: string,
+  options: ReplayFromRelayOptions,
+): Promise<ReplayedFromRelay> {
+  const { appview, production, logger, network } = context
+  const { collections, ...window } = options
+  assertHandled(context, collections)
+  const rankOf = ranksAmong(context, collections)
+  const indexer = new Indexer({ appview, database: production, logger })
+  const ownSink = context.openSink?.()
+  const result = await replayRelay({
+    did,
+    ...window,
+    ...network,
+    sink: ownSink ?? indexer,
+    sparesPresent: ownSink !== undefined,
+    isWanted: (collection) => rankOf(collection) !== undefined,
+    logger,
+  })
+  const counts = ownSink === undefined ? indexer.counts : { ...indexer.counts, applied: result.records }
+  const receipt =
+    collections === undefined ? receiptOf(result, await readReceipt(production, did)) : undefined
+  if (receipt === undefined) return { ...result, counts }
+  await saveReceipt(production, receipt)
+  return { ...result, counts, receipt }
+}
