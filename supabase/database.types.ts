@@ -1286,6 +1286,12 @@ export type Database = {
         }
         Returns: string
       }
+      firehose_replay_mark: {
+        Args: {
+          batch: string
+        }
+        Returns: undefined
+      }
       firehose_replay_parent_rows: {
         Args: {
           parent: unknown

@@ -9,7 +9,14 @@ export interface DatabaseOptions {
   serviceKey: string
   /** What messages call it: `production` or `backup`. */
   label: string
+  /**
+   * How long a call may take, body and all, in milliseconds; then it counts as unavailable. Longer than the statement
+   * time-outs in front of it, which say more. @defaultValue 60000
+   */
+  timeoutMs?: number
 }
+
+const DEFAULT_TIMEOUT_MS = 60_000
 
 /** One Supabase project (or anything that speaks PostgREST), with the service role. */
 export interface Database {
@@ -43,6 +50,7 @@ export function openDatabase(options: DatabaseOptions): Database {
   refuseForeignRole(options)
   const client = createClient(url.href, options.serviceKey, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
+    global: { fetch: fetchWithin(options.timeoutMs ?? DEFAULT_TIMEOUT_MS) },
   })
   const check = <T>(answer: Answer<T>, context: ErrorContext = {}): T => {
     if (answer.error !== null) throw databaseErrorOf(answer.error, answer.status, label, context)
@@ -58,6 +66,18 @@ export function openDatabase(options: DatabaseOptions): Database {
       const args = batch === undefined ? {} : { batch: JSON.stringify(batch) }
       return check<unknown>(await client.rpc(name, args))
     },
+  }
+}
+
+/** The client has a time limit of its own, but it ends with the headers: a body that stops halfway is waited for. */
+function fetchWithin(timeoutMs: number): typeof fetch {
+  return (input, init) => {
+    const late = new AbortController()
+    // By this name the client knows not to try again by itself, which would take four times as long.
+    const reason = new DOMException(`no answer within ${timeoutMs} ms`, 'AbortError')
+    setTimeout(() => late.abort(reason), timeoutMs).unref()
+    const signal = init?.signal ? AbortSignal.any([init.signal, late.signal]) : late.signal
+    return fetch(input, { ...init, signal })
   }
 }
 

@@ -21,5 +21,7 @@ export async function readCursors(database: Database): Promise<Map<string, numbe
 
 export async function saveCursor(database: Database, relay: string, seq: number): Promise<void> {
   const row = { relay, seq, updated_at: new Date().toISOString() }
-  database.check(await database.client.from(TABLE).upsert(row, { onConflict: 'relay' }), { table: TABLE })
+  await retrying(async () =>
+    database.check(await database.client.from(TABLE).upsert(row, { onConflict: 'relay' }), { table: TABLE }),
+  )
 }

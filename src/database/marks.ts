@@ -1,12 +1,10 @@
-import PQueue from 'p-queue'
 import type { Database } from './client.ts'
 import { readExact } from './exact.ts'
 import { canonicalInstant } from './meaning.ts'
 
 const TABLE = 'restore_marks'
-/** Rows in one request: well under a request's size at about 250 bytes each. */
-const ROWS_PER_REQUEST = 500
-const REQUESTS_AT_ONCE = 4
+/** About 250 bytes each. */
+const MARKS_PER_CALL = 4000
 
 export interface RestoreMark {
   uri: string
@@ -22,19 +20,9 @@ export interface RestoreMark {
  * that are there already stay as they are.
  */
 export async function setMarks(database: Database, marks: readonly RestoreMark[]): Promise<void> {
-  const queue = new PQueue({ concurrency: REQUESTS_AT_ONCE })
-  const starts = Array.from(
-    { length: Math.ceil(marks.length / ROWS_PER_REQUEST) },
-    (_, index) => index * ROWS_PER_REQUEST,
-  )
-  await queue.addAll(
-    starts.map((start) => () => setSome(database, marks.slice(start, start + ROWS_PER_REQUEST))),
-  )
-}
-
-async function setSome(database: Database, marks: readonly RestoreMark[]): Promise<void> {
-  const options = { onConflict: 'uri,cid', ignoreDuplicates: true }
-  database.check(await database.client.from(TABLE).upsert([...marks], options), { table: TABLE })
+  for (let start = 0; start < marks.length; start += MARKS_PER_CALL) {
+    await database.call('firehose_replay_mark', marks.slice(start, start + MARKS_PER_CALL))
+  }
 }
 
 /** Takes marks back: of records that could not be written after all. */

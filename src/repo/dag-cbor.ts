@@ -1,8 +1,11 @@
 import { hash } from 'node:crypto'
 import { type Cid, createCid, isPlainObject, type LexMap, type LexValue } from '@atproto/lex'
-import { decode, encode } from '@atproto/lex-cbor'
+import { decode } from '@atproto/lex-cbor'
 import { messageOf } from '../errors.ts'
+import { encodeBlock } from './dag-cbor-encode.ts'
 import { brokenRepo } from './repo-errors.ts'
+
+export { encodeBlock }
 
 const DAG_CBOR = 0x71
 const SHA2_256 = 0x12
@@ -10,10 +13,6 @@ const SHA2_256 = 0x12
 /** CID of a DAG-CBOR block. */
 export function cidOfBlock(bytes: Uint8Array): Cid {
   return createCid(DAG_CBOR, SHA2_256, hash('sha256', bytes, 'buffer'))
-}
-
-export function encodeBlock(value: LexValue): Uint8Array {
-  return encode(value)
 }
 
 /**
@@ -28,7 +27,7 @@ export function decodeBlock(bytes: Uint8Array, what: string): LexMap {
   let again: Uint8Array
   try {
     value = decode(bytes)
-    again = encode(value)
+    again = encodeBlock(value)
   } catch (cause) {
     throw brokenRepo(`The ${what} is not DAG-CBOR: ${messageOf(cause)}`, { cause })
   }

@@ -16,7 +16,7 @@ const MAX_DEPTH = 256
  * @throws {@link VerificationError} naming the JSON path, as `$.content.blocks[2].size`
  */
 export function jsonToLex(json: unknown): LexValue {
-  return convert(json, '$', 0)
+  return convert(json, undefined, 0)
 }
 
 /**
@@ -39,10 +39,10 @@ export function lexToJson(value: LexValue): Json {
  * @throws {@link VerificationError} naming the JSON path
  */
 export function assertSurvivesJson(value: LexValue): void {
-  survive(value, '$', 0)
+  survive(value, undefined, 0)
 }
 
-function survive(value: LexValue | undefined, path: string, depth: number): void {
+function survive(value: LexValue | undefined, path: Path, depth: number): void {
   if (depth > MAX_DEPTH) throw refuse(path, `nested more than ${MAX_DEPTH} levels deep`)
   if (value === null || typeof value === 'boolean') return
   if (typeof value === 'string') {
@@ -54,7 +54,7 @@ function survive(value: LexValue | undefined, path: string, depth: number): void
     return
   }
   if (Array.isArray(value)) {
-    for (const [index, item] of value.entries()) survive(item, `${path}[${index}]`, depth + 1)
+    for (const [index, item] of value.entries()) survive(item, { parent: path, key: index }, depth + 1)
     return
   }
   if (isPlainObject(value)) {
@@ -64,58 +64,61 @@ function survive(value: LexValue | undefined, path: string, depth: number): void
   if (!(value instanceof Uint8Array) && !isCid(value)) throw refuse(path, 'it has no JSON form')
 }
 
-function surviveMap(map: LexMap, path: string, depth: number): void {
+function surviveMap(map: LexMap, path: Path, depth: number): void {
   for (const key in map) {
     if (key === '$link' || key === '$bytes' || key === '__proto__') {
       throw refuse(path, `a map with the key ${key} would be something else in JSON`)
     }
-    // Joined only where it is needed: most values are texts, and most texts are well-formed.
+    // Most values are texts, and most texts are well-formed.
     const value = map[key]
     if (typeof value === 'string' ? value.isWellFormed() : value === null || typeof value === 'boolean') {
       checkedString(key, path)
     } else {
-      survive(value, join(path, checkedString(key, path)), depth + 1)
+      survive(value, { parent: path, key: checkedString(key, path) }, depth + 1)
     }
   }
   checkType(map, path)
 }
 
-function refuse(path: string, reason: string): VerificationError {
-  return new VerificationError(`${path}: ${reason}`, {
+/** Where a value stands: printed only when it is refused, since most never are. Undefined: the record itself. */
+type Path = { parent: Path; key: string | number } | undefined
+
+function refuse(path: Path, reason: string): VerificationError {
+  return new VerificationError(`${printed(path)}: ${reason}`, {
     hint: 'The value cannot be part of an atproto record. Correct it where it is stored, or leave the record out.',
   })
 }
 
-function convert(json: unknown, path: string, depth: number): LexValue {
+function convert(json: unknown, path: Path, depth: number): LexValue {
   if (depth > MAX_DEPTH) throw refuse(path, `nested more than ${MAX_DEPTH} levels deep`)
   if (json === null || typeof json === 'boolean') return json
   if (typeof json === 'string') return checkedString(json, path)
   if (typeof json === 'number') return checkedNumber(json, path)
   if (Array.isArray(json)) {
-    return Array.from(json, (item, index) => convert(item, `${path}[${index}]`, depth + 1))
+    return Array.from(json, (item, index) => convert(item, { parent: path, key: index }, depth + 1))
   }
   if (isPlainObject(json)) return convertObject(json, path, depth)
   throw refuse(path, json === undefined ? 'undefined is not a value' : `a ${typeof json} is not a JSON value`)
 }
 
-function checkedString(text: string, path: string): string {
+function checkedString(text: string, path: Path): string {
   if (!text.isWellFormed()) throw refuse(path, 'the text holds a lone surrogate, which UTF-8 cannot carry')
   return text
 }
 
-function checkedNumber(value: number, path: string): number {
+function checkedNumber(value: number, path: Path): number {
   if (Number.isSafeInteger(value)) return value
   const reason = Number.isInteger(value) ? 'is outside the safe integer range' : 'is not an integer'
   throw refuse(path, `${value} ${reason}; records hold only integers of at most 53 bits`)
 }
 
-function convertObject(json: Record<string, unknown>, path: string, depth: number): LexValue {
+function convertObject(json: Record<string, unknown>, path: Path, depth: number): LexValue {
   if (Object.hasOwn(json, '$link')) return convertLink(json, path)
   if (Object.hasOwn(json, '$bytes')) return convertBytes(json, path)
   if (isRawJson(json)) throw refuse(path, `${String(json.rawJSON)} is a number that a record cannot hold`)
   const map: LexMap = {}
   for (const [key, value] of Object.entries(json)) {
-    const keyPath = join(path, key)
+    const keyPath = { parent: path, key }
     // A map with this key would set the prototype of whatever object it is copied into.
     if (key === '__proto__') throw refuse(keyPath, 'this key is not allowed')
     map[checkedString(key, keyPath)] = convert(value, keyPath, depth + 1)
@@ -129,20 +132,20 @@ function isRawJson(json: Record<string, unknown>): boolean {
   return Object.getPrototypeOf(json) === null && Object.isFrozen(json) && Object.hasOwn(json, 'rawJSON')
 }
 
-function convertLink(json: Record<string, unknown>, path: string): LexValue {
+function convertLink(json: Record<string, unknown>, path: Path): LexValue {
   const link = json.$link
   const cid = typeof link === 'string' && Object.keys(json).length === 1 ? parseCidSafe(link) : null
   if (cid === null) throw refuse(path, '$link is not a CID, or not alone in its object')
   return cid
 }
 
-function convertBytes(json: Record<string, unknown>, path: string): LexValue {
+function convertBytes(json: Record<string, unknown>, path: Path): LexValue {
   const bytes = parseLexBytes(json)
   if (bytes === undefined) throw refuse(path, '$bytes is not base64, or not alone in its object')
   return bytes
 }
 
-function checkType(map: LexMap, path: string): void {
+function checkType(map: LexMap, path: Path): void {
   if (!Object.hasOwn(map, '$type')) return
   if (typeof map.$type !== 'string' || map.$type === '') throw refuse(path, '$type is not a name')
   if (map.$type === 'blob') checkBlob(map, path)
@@ -152,13 +155,19 @@ function checkType(map: LexMap, path: string): void {
  * Refuses less than the library's strict check: hosts accept blob references with a CID of another codec, a size
  * of -1 (unknown, from the first form of blobs) or further keys, so such records exist and must come back.
  */
-function checkBlob(blob: LexMap, path: string): void {
-  if (!isCid(blob.ref)) throw refuse(join(path, 'ref'), 'the blob reference names no CID')
-  if (typeof blob.mimeType !== 'string') throw refuse(join(path, 'mimeType'), 'the blob has no MIME type')
+function checkBlob(blob: LexMap, path: Path): void {
+  if (!isCid(blob.ref)) throw refuse({ parent: path, key: 'ref' }, 'the blob reference names no CID')
+  if (typeof blob.mimeType !== 'string')
+    throw refuse({ parent: path, key: 'mimeType' }, 'the blob has no MIME type')
   if (typeof blob.size !== 'number' || blob.size < -1)
-    throw refuse(join(path, 'size'), 'the blob has no size')
+    throw refuse({ parent: path, key: 'size' }, 'the blob has no size')
 }
 
-function join(path: string, key: string): string {
-  return /^[$A-Za-z_][$\w]*$/.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`
+function printed(path: Path): string {
+  if (path === undefined) return '$'
+  const { parent, key } = path
+  if (typeof key === 'number') return `${printed(parent)}[${key}]`
+  return /^[$A-Za-z_][$\w]*$/.test(key)
+    ? `${printed(parent)}.${key}`
+    : `${printed(parent)}[${JSON.stringify(key)}]`
 }

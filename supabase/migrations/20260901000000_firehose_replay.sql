@@ -905,6 +905,14 @@ language sql stable security invoker set search_path = public, extensions, pg_te
   select coalesce(jsonb_agg(did order by position), '[]') from page where did is not null
 $$;
 
+-- Sets restore marks, given as [{ uri, cid, did, run }]. Those that are there already stay as they are.
+create function public.firehose_replay_mark(batch text) returns void
+language sql security invoker set search_path = public, extensions, pg_temp as $$
+  insert into restore_marks (uri, cid, did, run)
+  select uri, cid, did, run from jsonb_to_recordset(batch::jsonb) r(uri text, cid text, did text, run text)
+  on conflict (uri, cid) do nothing
+$$;
+
 ------------------------------------------------------------------------------------------------------- grants
 
 alter table public.firehose_cursors enable row level security;
