@@ -17,6 +17,9 @@ export interface DatabaseOptions {
 }
 
 const DEFAULT_TIMEOUT_MS = 60_000
+/** The same client's way to files, where a video of 100 MB takes longer than any statement. */
+const STORAGE = '/storage/v1/'
+const BLOB_PATIENCE = 10
 
 /** One Supabase project (or anything that speaks PostgREST), with the service role. */
 export interface Database {
@@ -71,14 +74,27 @@ export function openDatabase(options: DatabaseOptions): Database {
 
 /** The client has a time limit of its own, but it ends with the headers: a body that stops halfway is waited for. */
 function fetchWithin(timeoutMs: number): typeof fetch {
-  return (input, init) => {
+  return async (input, init) => {
+    const ms = `${input}`.includes(STORAGE) ? timeoutMs * BLOB_PATIENCE : timeoutMs
     const late = new AbortController()
     // By this name the client knows not to try again by itself, which would take four times as long.
-    const reason = new DOMException(`no answer within ${timeoutMs} ms`, 'AbortError')
-    setTimeout(() => late.abort(reason), timeoutMs).unref()
+    const reason = new DOMException(`no answer within ${ms} ms`, 'AbortError')
+    const timer = setTimeout(() => late.abort(reason), ms)
     const signal = init?.signal ? AbortSignal.any([init.signal, late.signal]) : late.signal
-    return fetch(input, { ...init, signal })
+    try {
+      return await wholeOf(await fetch(input, { ...init, signal }))
+    } finally {
+      // A timer that is left running holds the request, with all that it sent.
+      clearTimeout(timer)
+    }
   }
+}
+
+async function wholeOf(response: Response): Promise<Response> {
+  const { status, statusText, headers } = response
+  const body = await response.arrayBuffer()
+  // A 204 may not be given a body, not even an empty one.
+  return new Response(body.byteLength === 0 ? null : body, { status, statusText, headers })
 }
 
 function parseUrl({ url, label }: DatabaseOptions): URL {

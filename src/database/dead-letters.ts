@@ -12,6 +12,15 @@ const PAGE = 100
 /** The code of a letter about a whole repo, whose events could not be read; its `uri` is `at://DID`. */
 export const BROKEN_REPO = 'BROKEN_REPO'
 
+/** The code of a letter that keeps bytes of which no event could be made: of a record, or of a message of a relay. */
+export const UNREADABLE = 'UNREADABLE'
+
+/** The code of a letter about frames that were missed; its `uri` is the relay. */
+export const GAP = 'GAP'
+
+/** The code of a letter whose event the operator's own function rejected. */
+export const HANDLER = 'HANDLER'
+
 /** The source of a letter about a row that waited and could not be written when its turn came: made by our SQL. */
 export const PARKED = 'parked'
 
@@ -23,7 +32,7 @@ export interface DeadLetter {
   /** Where the event came from; `parked` for a row that waited. */
   source: string
   seq: number
-  /** The whole event, as JSON; `{}` where there was none to keep. */
+  /** The whole event, as JSON; what else there was to keep where there was none. */
   event: string
   /** SQLSTATE, or a word of ours for what was found without the database. */
   code: string
@@ -100,6 +109,37 @@ export async function deleteDeadLetters(database: Database, ids: readonly number
       .parse(database.check(await query, { table: TABLE })).length
   }
   return removed
+}
+
+/**
+ * Removes letters that are still what was read of them: one that has failed anew meanwhile is the same row with a
+ * later `failedAt`, and stays.
+ */
+export async function deleteLettersAsRead(
+  database: Database,
+  letters: readonly Pick<DeadLetter, 'id' | 'failedAt'>[],
+): Promise<void> {
+  for (const [failedAt, together] of Map.groupBy(letters, (letter) => letter.failedAt)) {
+    for (const list of inLists(together.map(({ id }) => String(id)))) {
+      const query = database.client.from(TABLE).delete().eq('failed_at', failedAt)
+      database.check(await query.filter('id', 'in', list.slice('in.'.length)), { table: TABLE })
+    }
+  }
+}
+
+/**
+ * Makes room for another letter of the same record and revision. Our SQL leaves the letter that it finds as it is, so
+ * that nobody could tell afterwards whether the row was refused again.
+ */
+export async function setLetterAside(
+  database: Database,
+  { id, rev }: Pick<DeadLetter, 'id' | 'rev'>,
+): Promise<void> {
+  const query = database.client
+    .from(TABLE)
+    .update({ rev: `${rev.split(' ')[0]} tried again ${id}` })
+    .eq('id', id)
+  database.check(await query, { table: TABLE })
 }
 
 async function newestId(database: Database): Promise<number> {

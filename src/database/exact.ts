@@ -1,4 +1,4 @@
-import { DatabaseError } from '../errors.ts'
+import { DatabaseError, VerificationError } from '../errors.ts'
 import type { Database } from './client.ts'
 
 /** A row as the database prints it: every column as text, so that no digit, microsecond or NULL is lost. */
@@ -134,7 +134,16 @@ export function inLists(values: readonly string[], maxBytes = 4000): string[] {
   return lists
 }
 
-/** Condition for AT-URIs of one account. LIKE's own characters in the DID are escaped; PostgREST's `*` is its `%`. */
+/**
+ * Condition for AT-URIs of one account. LIKE's own characters in the DID are escaped; PostgREST's `*` is its `%`.
+ *
+ * @throws VerificationError when the DID holds a `*`, as none does: it cannot be escaped, and would stand for others
+ */
 export function ownedBy(did: string): string {
+  if (did.includes('*')) {
+    throw new VerificationError(`${JSON.stringify(did.slice(0, 100))} is not a DID`, {
+      hint: 'Name one account by its DID, as did:plc:… or did:web:….',
+    })
+  }
   return `like.at://${did.replace(/[\\%_]/g, '\\$&')}/*`
 }

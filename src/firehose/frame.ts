@@ -1,8 +1,15 @@
 import { type Cid, ifCid } from '@atproto/lex'
+import { isValidDid, isValidTid } from '@atproto/syntax'
 import { z } from 'zod'
 
 const cid = z.custom<Cid>((value) => value !== null && typeof value === 'object' && ifCid(value) != null)
 const bytes = z.instanceof(Uint8Array)
+/** Becomes part of keys and conditions of the database, where any text would be too long, or mean more than itself. */
+const did = z.string().refine(isValidDid)
+/** No longer than a TID, and of its letters. That it is one the signed commit shows, which must have the same. */
+const rev = z.string().regex(/^[2-7a-z]{1,13}$/)
+/** Where no commit can be read, nothing else shows it. */
+const unprovenRev = z.string().refine(isValidTid).catch('')
 const base = { seq: z.number().int().nonnegative(), time: z.string() }
 const LEXICON = 'com.atproto.sync.subscribeRepos'
 
@@ -19,8 +26,8 @@ const frameShape = z.discriminatedUnion('$type', [
   z.object({
     ...base,
     $type: z.literal(`${LEXICON}#commit`),
-    repo: z.string(),
-    rev: z.string(),
+    repo: did,
+    rev,
     /** rev of the repo's commit before this one. */
     since: z.string().nullish().transform(orUndefined),
     commit: cid,
@@ -38,12 +45,12 @@ const frameShape = z.discriminatedUnion('$type', [
       }),
     ),
   }),
-  z.object({ ...base, $type: z.literal(`${LEXICON}#sync`), did: z.string(), rev: z.string(), blocks: bytes }),
-  z.object({ ...base, $type: z.literal(`${LEXICON}#identity`), did: z.string() }),
+  z.object({ ...base, $type: z.literal(`${LEXICON}#sync`), did, rev, blocks: bytes }),
+  z.object({ ...base, $type: z.literal(`${LEXICON}#identity`), did }),
   z.object({
     ...base,
     $type: z.literal(`${LEXICON}#account`),
-    did: z.string(),
+    did,
     active: z.boolean(),
     /** Why it is not active, as `deleted`, `takendown`, `suspended` or `deactivated`; hosts may add words. */
     status: z.string().nullish().transform(orUndefined),
@@ -56,8 +63,8 @@ const unreadableShape = z
     ...base,
     time: z.string().catch(''),
     $type: z.enum([`${LEXICON}#commit`, `${LEXICON}#sync`]),
-    did: z.string(),
-    rev: z.string().catch(''),
+    did,
+    rev: unprovenRev,
   })
   .transform(({ seq, time, did, rev }) => ({ $type: 'unreadable' as const, seq, time, did, rev }))
 

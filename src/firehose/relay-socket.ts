@@ -19,6 +19,8 @@ export interface RelaySocketOptions {
    * false when nothing more may come until `resume`. What it throws ends the connection, and is thrown by `wait`.
    */
   onBytes: (bytes: Buffer) => boolean
+  /** How long the other side may take to agree to be a WebSocket, in milliseconds. @defaultValue 30000 */
+  handshakeTimeoutMs?: number
   signal?: AbortSignal
 }
 
@@ -79,9 +81,10 @@ class Connection implements RelaySocket {
     this.opened = new Promise((resolve, reject) => {
       this.#settleOpened = (error) => (error === undefined ? resolve() : reject(error))
     })
+    const { handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS } = options
     const timer = setTimeout(
-      () => this.#fail(unreachable(this.#url.host, `no answer within ${HANDSHAKE_TIMEOUT_MS} ms`)),
-      HANDSHAKE_TIMEOUT_MS,
+      () => this.#fail(unreachable(this.#url.host, `no answer within ${handshakeTimeoutMs} ms`)),
+      handshakeTimeoutMs,
     )
     this.opened.catch(() => undefined).finally(() => clearTimeout(timer))
     this.#socket = this.#connect()

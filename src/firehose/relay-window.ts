@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ConfigError, shouldRetry, UnavailableError } from '../errors.ts'
+import { ConfigError, messageOf, shouldRetry, UnavailableError } from '../errors.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import { didOf, type Frame, SUBSCRIBE_REPOS } from './frame.ts'
 import { type Message, readMessage } from './message.ts'
@@ -45,6 +45,8 @@ const DEFAULT_QUIET_MS = 10_000
 const POSITION_EVERY_MS = 50
 /** Connections in a row that bring nothing new before the relay counts as away. */
 const MAX_ATTEMPTS = 5
+/** Attempts to learn how far the relay is, before a window without an end is one that cannot be had. */
+const MAX_END_ATTEMPTS = 5
 const FIRST_DELAY_MS = 500
 /** Between two looks at whether the first frame has come. */
 const FIRST_SEQ_EVERY_MS = 50
@@ -74,6 +76,8 @@ class WindowReader {
   readonly #logger: Logger
   readonly #quietMs: number
   #until: number | undefined
+  /** Why the window's end cannot be found. */
+  #endless: UnavailableError | undefined
   /** Nothing up to here has to be seen again. */
   #position: number
   #frameCount = 0
@@ -103,18 +107,21 @@ class WindowReader {
     const looking = this.#newestSeq(stop.signal).then((seq) => {
       this.#until = seq
     })
-    // Only the stop ends it without a result.
-    looking.catch((error: unknown) => this.#logger.trace({ error }, 'no longer looking for the newest seq'))
+    looking.catch((error: unknown) => {
+      if (stop.signal.aborted) this.#logger.trace({ error }, 'no longer looking for the newest seq')
+      else this.#endless = endless(error)
+    })
     return () => stop.abort()
   }
 
   async #newestSeq(signal: AbortSignal): Promise<number> {
-    for (;;) {
+    for (let attempt = 1; ; attempt++) {
       try {
         return await firstSeq(this.#options.service, signal)
       } catch (error) {
         signal.throwIfAborted()
-        this.#logger.debug({ error }, 'the newest seq of the relay is not known yet')
+        if (attempt >= MAX_END_ATTEMPTS) throw error
+        this.#logger.warn({ error, attempt }, 'the newest seq of the relay is not known yet')
       }
       await sleep(this.#quietMs, undefined, { signal })
     }
@@ -129,6 +136,8 @@ class WindowReader {
         yield* this.#readConnection()
         if (!this.#isDone) throw closed()
       } catch (error) {
+        // Of a busy relay there would be no end otherwise.
+        if (this.#endless !== undefined) throw this.#endless
         attempt = this.#position > before ? 1 : attempt + 1
         if (!shouldRetry(error) || attempt >= MAX_ATTEMPTS) throw error
         this.#logger.warn({ error, cursor: this.#position }, 'connecting to the relay again')
@@ -172,6 +181,7 @@ class WindowReader {
     try {
       while (!this.#isDone) {
         const waited = await socket.wait(silence.waitMs(this.#quietMs))
+        if (this.#endless !== undefined) throw this.#endless
         if (counted === 0 && filter.first !== undefined) this.#hear(readMessage(filter.first))
         for (const payload of pings.splice(0)) socket.pong(payload)
         // What comes while these are handed over is behind them, and counted the next time.
@@ -279,6 +289,7 @@ class Silence {
 
 async function firstSeq(service: string, signal: AbortSignal): Promise<number> {
   let seq: number | undefined
+  let isClosed = false
   const pings: Buffer[] = []
   const filter = new MessageFilter(Buffer.alloc(0), {
     onMatch: (message) => {
@@ -286,7 +297,9 @@ async function firstSeq(service: string, signal: AbortSignal): Promise<number> {
     },
     onPing: (payload) => void pings.push(payload),
     onPong: () => undefined,
-    onClose: () => undefined,
+    onClose: () => {
+      isClosed = true
+    },
   })
   const socket = await openRelaySocket({
     service,
@@ -299,13 +312,22 @@ async function firstSeq(service: string, signal: AbortSignal): Promise<number> {
   })
   try {
     while (seq === undefined) {
-      if ((await socket.wait(FIRST_SEQ_EVERY_MS)) === 'ended') throw closed()
+      const waited = await socket.wait(FIRST_SEQ_EVERY_MS)
+      // What came before the end counts.
+      if (seq === undefined && (waited === 'ended' || isClosed)) throw closed()
       for (const payload of pings.splice(0)) socket.pong(payload)
     }
     return seq
   } finally {
     socket.close()
   }
+}
+
+function endless(cause: unknown): UnavailableError {
+  return new UnavailableError(
+    `How far the relay is cannot be learnt: it ended ${MAX_END_ATTEMPTS} connections that asked (${messageOf(cause)}).`,
+    { hint: 'It may allow one connection only. Name the last seq with --until, or try again later.', cause },
+  )
 }
 
 function closed(): UnavailableError {

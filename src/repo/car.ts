@@ -17,6 +17,13 @@ export interface Car {
 /** A gibibyte: repositories of very busy accounts are a few hundred megabytes. */
 export const DEFAULT_MAX_CAR_BYTES = 1024 ** 3
 
+/**
+ * A commit may bring 2,000,000 bytes of blocks (`blocks` of com.atproto.sync.subscribeRepos), and a record has to fit
+ * into that. Twice as much, for hosts of the time before that limit; without one, a block of the size of the whole CAR
+ * would be held in memory to be hashed.
+ */
+export const MAX_BLOCK_BYTES = 4 * 1024 ** 2
+
 /** CIDv1, DAG-CBOR or raw, SHA-256: the only CIDs that blocks of atproto have, 36 bytes long. */
 const CID_BYTES = 36
 const DAG_CBOR = 0x71
@@ -79,12 +86,16 @@ export class CarReader {
   #chunks: Uint8Array[] = []
   #heldBytes = 0
   #neededBytes = 1
-  #receivedBytes = 0
+  #receivedBytes: number
 
-  /** @param maxBytes size at which reading stops */
-  constructor(maxBytes: number, onBlock: OnBlock) {
+  /**
+   * @param maxBytes size at which reading stops
+   * @param startBytes size of the CARs before this one, where it goes on in `maxBytes` and in the offsets
+   */
+  constructor(maxBytes: number, onBlock: OnBlock, startBytes = 0) {
     this.#maxBytes = maxBytes
     this.#onBlock = onBlock
+    this.#receivedBytes = startBytes
   }
 
   /**
@@ -117,7 +128,8 @@ export class CarReader {
         break
       }
       const end = length.end + length.value
-      if (length.value > this.#maxBytes) throw this.#tooLarge()
+      if (heldAt + end > this.#maxBytes) throw this.#tooLarge()
+      if (length.value > CID_BYTES + MAX_BLOCK_BYTES) throw blockTooLarge(length.value - CID_BYTES)
       if (end > held.length) {
         this.#neededBytes = end - offset
         break
@@ -143,6 +155,10 @@ export class CarReader {
       hint: 'Raise the size limit if this account is known to be that large and there is room for it.',
     })
   }
+}
+
+function blockTooLarge(bytes: number): VerificationError {
+  return badCar(`holds a block of ${bytes} bytes; a block may have ${MAX_BLOCK_BYTES} at most`)
 }
 
 /** undefined: more bytes are needed. */

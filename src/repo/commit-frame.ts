@@ -1,7 +1,7 @@
 import type { Cid } from '@atproto/lex'
 import { type Blocks, readCarBytes } from './car.ts'
 import { type Commit, commitOf, type Signer, signedCommitOf, verifyCommitInPool } from './commit.ts'
-import { findInMst } from './mst.ts'
+import { MstLookup } from './mst-lookup.ts'
 import { splitPath } from './mst-node.ts'
 import { brokenRepo, MissingBlockError } from './repo-errors.ts'
 
@@ -47,11 +47,9 @@ export interface VerifiedFrame {
  *   a node on a path, or a record, was not sent, so fetch the repository. {@link VerificationError}: anything else
  */
 export function verifyCommitFrame(frame: CommitFrame): VerifiedFrame {
-  const { did } = frame
   const car = readCarBytes(frame.blocks)
   const { cid, commit } = signedCommitOf(car, frame)
-  checkNames(frame, cid, commit)
-  return { commit, ops: lastOps(frame).map((op) => verifyOp(op, did, car.blocks, commit.data)) }
+  return { commit, ops: verifyOps(frame, car.blocks, cid, commit) }
 }
 
 /**
@@ -63,10 +61,7 @@ export async function verifyCommitFrameInPool(frame: CommitFrame): Promise<Verif
   const car = readCarBytes(frame.blocks)
   const { cid, commit } = commitOf(car, did)
   const signature = verifyCommitInPool(commit, frame)
-  const proofs = attempt(() => {
-    checkNames(frame, cid, commit)
-    return lastOps(frame).map((op) => verifyOp(op, did, car.blocks, commit.data))
-  })
+  const proofs = attempt(() => verifyOps(frame, car.blocks, cid, commit))
   // First: of a frame that another key signed nothing else is worth saying.
   await signature
   if ('error' in proofs) throw proofs.error
@@ -91,10 +86,16 @@ function lastOps({ ops }: CommitFrame): FrameOp[] {
   return ops.filter((op) => last.get(op.path) === op)
 }
 
-function verifyOp(op: FrameOp, did: string, blocks: Blocks, root: Cid): VerifiedOp {
+function verifyOps(frame: CommitFrame, blocks: Blocks, cid: Cid, commit: Commit): VerifiedOp[] {
+  checkNames(frame, cid, commit)
+  const lookup = new MstLookup(blocks, commit.data)
+  return lastOps(frame).map((op) => verifyOp(op, frame.did, blocks, lookup))
+}
+
+function verifyOp(op: FrameOp, did: string, blocks: Blocks, lookup: MstLookup): VerifiedOp {
   const base = { ...splitPath(op.path), ...(op.prev === undefined ? {} : { prev: op.prev }) }
   const uri = `at://${did}/${op.path}`
-  const found = findInMst(blocks, root, op.path)
+  const found = lookup.find(op.path)
   if (op.action === 'delete') {
     if (found !== null)
       throw brokenRepo('The frame says a record was deleted that its commit still has', { did, uri })

@@ -25,7 +25,7 @@ export interface Signer {
 }
 
 /** @throws {@link VerificationError} when the block is not a commit of version 3 */
-export function decodeCommit(bytes: Uint8Array): Commit {
+function decodeCommit(bytes: Uint8Array): Commit {
   const { did, version, data, rev, prev, sig, ...rest } = decodeBlock(bytes, 'commit')
   if (version !== 3) throw brokenRepo('The commit is not of repository version 3')
   if (typeof did !== 'string') throw brokenRepo('The commit names no DID')

@@ -24,36 +24,8 @@ export function* walkMst(blocks: Blocks, root: Cid): Generator<[key: string, val
   if (layer !== null) yield* walkNode(blocks, node, layer, { last: '' })
 }
 
-/**
- * The record under a key, or null when the tree has none, reading only the nodes on the way down to the layer that
- * the key hashes to. Below that layer the key has no place, so nothing below needs to be in `blocks`: after a
- * delete, hosts leave out subtrees there that the delete did not change.
- *
- * @throws {@link VerificationError}; {@link MissingBlockError} for a node on the way that is not in `blocks`
- */
-export function findInMst(blocks: Blocks, root: Cid, key: string): Cid | null {
-  const keyLayer = layerOf(key)
-  let node = readNode(blocks, root)
-  let layer = layerOfRoot(node)
-  const bounds: Bounds = { lower: '', upper: null }
-  while (layer !== null && layer >= keyLayer) {
-    checkNode(node, layer, bounds)
-    const next = node.entries.findIndex((entry) => entry.key >= key)
-    const after = next === -1 ? undefined : node.entries[next]
-    if (after?.key === key) return after.value
-    const before = next === -1 ? node.entries.at(-1) : node.entries[next - 1]
-    const child = before === undefined ? node.left : before.right
-    if (child === null || layer === keyLayer) return null
-    bounds.lower = before?.key ?? bounds.lower
-    bounds.upper = after?.key ?? bounds.upper
-    node = readNode(blocks, child)
-    layer -= 1
-  }
-  return null
-}
-
 /** Keys of a subtree lie strictly between these. */
-interface Bounds {
+export interface Bounds {
   lower: string
   upper: string | null
 }
@@ -75,7 +47,7 @@ function* walkNode(
 }
 
 /** null for the tree of an empty repository. */
-function layerOfRoot(node: MstNode): number | null {
+export function layerOfRoot(node: MstNode): number | null {
   const [first] = node.entries
   if (first !== undefined) return layerOf(first.key)
   if (node.left !== null) throw brokenRepo('The root of the MST holds no key, only a subtree')
@@ -86,24 +58,35 @@ function layerOfRoot(node: MstNode): number | null {
  * Layers bound the depth: each step goes down one, and below 0 there is nothing. So no cycle can be walked for
  * long, and none can exist unless SHA-256 breaks.
  */
-function checkNode(node: MstNode, layer: number, { lower, upper }: Bounds): void {
-  const isEmpty = node.entries.length === 0
-  if (isEmpty && node.left === null) throw brokenRepo('The MST holds an empty node below its root')
-  if (layer === 0 && (node.left !== null || node.entries.some((entry) => entry.right !== null))) {
-    throw brokenRepo('The MST goes on below its lowest layer')
+function checkNode(node: MstNode, layer: number, bounds: Bounds): void {
+  checkNotBelowLowest(node.left, layer)
+  for (const { key, right } of node.entries) {
+    checkLayer(key, layer)
+    checkNotBelowLowest(right, layer)
   }
-  for (const { key } of node.entries) {
-    const own = layerOf(key)
-    if (own !== layer)
-      throw brokenRepo(`The MST holds ${key} on layer ${layer}, but it belongs on layer ${own}`)
-  }
-  const [first] = node.entries
-  const last = node.entries.at(-1)
+  checkBounds(node, bounds)
+}
+
+export function checkNotBelowLowest(subtree: Cid | null, layer: number): void {
+  if (layer === 0 && subtree !== null) throw brokenRepo('The MST goes on below its lowest layer')
+}
+
+export function checkLayer(key: string, layer: number): void {
+  const own = layerOf(key)
+  if (own !== layer)
+    throw brokenRepo(`The MST holds ${key} on layer ${layer}, but it belongs on layer ${own}`)
+}
+
+/** Of a node that has been decoded, whose keys ascend therefore. Only the tree of no records has an empty node. */
+export function checkBounds({ left, entries }: MstNode, { lower, upper }: Bounds): void {
+  const [first] = entries
+  const last = entries.at(-1)
+  if (first === undefined && left === null) throw brokenRepo('The MST holds an empty node below its root')
   if (first !== undefined) checkAscending(lower, first.key)
   if (last !== undefined && upper !== null) checkAscending(last.key, upper)
 }
 
-function readNode(blocks: Blocks, cid: Cid): MstNode {
+export function readNode(blocks: Blocks, cid: Cid): MstNode {
   const bytes = blocks.get(cid)
   if (bytes === undefined) {
     const text = cid.toString()

@@ -1,7 +1,7 @@
 import type { Cid, LexMap } from '@atproto/lex'
 import { readCarBytes } from './car.ts'
 import { type Signer, signedCommitOf } from './commit.ts'
-import { findInMst } from './mst.ts'
+import { MstLookup } from './mst-lookup.ts'
 import { splitPath } from './mst-node.ts'
 import { recordFromBytes } from './record.ts'
 import { MissingBlockError } from './repo-errors.ts'
@@ -24,7 +24,7 @@ export function verifyRecordProof(
   const { commit } = signedCommitOf(proof, { did, signingKey })
   const path = `${collection}/${rkey}`
   splitPath(path)
-  const present = findInMst(proof.blocks, commit.data, path)
+  const present = new MstLookup(proof.blocks, commit.data).find(path)
   if (present === null) return { present, rev: commit.rev }
   const bytes = proof.blocks.get(present)
   if (bytes === undefined) {

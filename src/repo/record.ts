@@ -42,7 +42,10 @@ export function recordFromBytes(bytes: Uint8Array): LexMap {
   return record
 }
 
-/** As encodeRecord, or why this JSON cannot be written under this collection and key; see unencodableReason. */
+/**
+ * As encodeRecord, or why this JSON cannot be written under this collection and key, in words and with a JSON path.
+ * Whether the record fits its Lexicon is another question, and not asked here.
+ */
 export function encodeFor(
   json: JsonObject,
   { collection, rkey }: { collection: string; rkey: string },
@@ -58,18 +61,6 @@ export function encodeFor(
     if (error instanceof VerificationError) return { reason: error.message }
     throw error
   }
-}
-
-/**
- * Why this JSON cannot be written under this collection and key, in words and with a JSON path; null when it can.
- * Whether the record fits its Lexicon is another question, and not asked here.
- */
-export function unencodableReason(
-  json: JsonObject,
-  name: { collection: string; rkey: string },
-): string | null {
-  const encoded = encodeFor(json, name)
-  return 'reason' in encoded ? encoded.reason : null
 }
 
 function typeReason(type: unknown, collection: string): string | null {

@@ -1,10 +1,26 @@
 import type { Cid } from '@atproto/lex'
-import { type Blocks, CarReader, digestOf } from './car.ts'
+import { type Blocks, CarReader, digestOf, type OnBlock } from './car.ts'
+import { brokenRepo } from './repo-errors.ts'
 import { Spool } from './spool.ts'
 
 interface Place {
   offset: number
   length: number
+}
+
+/**
+ * Some 150 bytes of memory for each are 600 MB, and with the paths of the records about a gigabyte. Without a limit of
+ * their own, tiny blocks (25 million of them make a CAR of a gibibyte) would fill the memory and end the process.
+ */
+export const DEFAULT_MAX_BLOCK_COUNT = 4_000_000
+
+export interface BlockLimits {
+  /** Size beyond which the CARs are kept on disk. */
+  memoryBytes: number
+  /** Size of all CARs together at which reading stops. */
+  maxBytes: number
+  /** Number of different blocks at which reading stops. @defaultValue 4,000,000 */
+  maxBlockCount?: number | undefined
 }
 
 /**
@@ -14,30 +30,44 @@ interface Place {
 export class RepoBlocks implements Blocks {
   readonly #spool: Spool
   readonly #maxBytes: number
+  readonly #maxBlockCount: number
   readonly #places = new Map<string, Place>()
 
-  /** @param memoryBytes beyond which the CARs are kept on disk; @param maxBytes of each CAR */
-  constructor({ memoryBytes, maxBytes }: { memoryBytes: number; maxBytes: number }) {
+  constructor({ memoryBytes, maxBytes, maxBlockCount = DEFAULT_MAX_BLOCK_COUNT }: BlockLimits) {
     this.#spool = new Spool(memoryBytes)
     this.#maxBytes = maxBytes
+    this.#maxBlockCount = maxBlockCount
   }
 
   get isOnDisk(): boolean {
     return this.#spool.isOnDisk
   }
 
-  /** Adds a CAR's blocks. @returns its roots @throws {@link VerificationError} as CarReader does */
+  /**
+   * Adds a CAR's blocks. What an earlier CAR brought counts into the limits, even when that one was refused half way:
+   * it takes up the room all the same.
+   *
+   * @returns its roots
+   * @throws {@link VerificationError} as CarReader does, and when the blocks are too many
+   */
   async add(chunks: AsyncIterable<Uint8Array>): Promise<readonly Cid[]> {
-    const start = this.#spool.length
-    const reader = new CarReader(this.#maxBytes, (digest, { length }, offset) => {
-      this.#places.set(digest, { offset: start + offset, length })
-    })
+    const onBlock: OnBlock = (digest, { length }, offset) => this.#place(digest, { offset, length })
+    const reader = new CarReader(this.#maxBytes, onBlock, this.#spool.length)
     for await (const chunk of chunks) {
       // First: of a chunk that is refused half way, blocks are known already, and must lie where they are said to.
       this.#spool.append(chunk)
       reader.push(chunk)
     }
     return reader.end()
+  }
+
+  #place(digest: string, place: Place): void {
+    this.#places.set(digest, place)
+    if (this.#places.size > this.#maxBlockCount) {
+      throw brokenRepo(
+        `The repository has more than ${this.#maxBlockCount} blocks, which is more than can be kept in memory`,
+      )
+    }
   }
 
   has(digest: string): boolean {

@@ -53,8 +53,10 @@ export interface RepoChanges {
 }
 
 export interface OpenRepoOptions extends Signer {
-  /** Size at which reading stops. @defaultValue 1 GiB */
+  /** Size at which reading stops, of what top-ups bring too. @defaultValue 1 GiB */
   maxBytes?: number
+  /** Number of different blocks at which reading stops, some 150 bytes of memory each. @defaultValue 4,000,000 */
+  maxBlockCount?: number
   /** Size beyond which the CAR is kept on disk. @defaultValue 32 MiB */
   memoryBytes?: number
   /** Records of other collections are checked and then forgotten. @defaultValue all are kept */
@@ -95,6 +97,7 @@ export async function openRepo(
   const blocks = new RepoBlocks({
     memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,
     maxBytes: options.maxBytes ?? DEFAULT_MAX_CAR_BYTES,
+    maxBlockCount: options.maxBlockCount,
   })
   try {
     const roots = await blocks.add(chunks)

@@ -1,17 +1,27 @@
 import { readAccounts } from '../database/accounts.ts'
 import { readReceipt } from '../database/receipts.ts'
+import { createHostQueues, type HostQueues } from '../network/host-queues.ts'
 import type { RestoreContext } from './context.ts'
-import { replayAccount } from './replay.ts'
+import { type Replayed, replayAccount } from './replay.ts'
+import { HostPatience, type HostRetry } from './retry-host.ts'
+import { readTableAccounts } from './table-accounts.ts'
 
 export interface ReplayKnownOptions {
   /** Told of an account that could not be replayed; resolves when that is noted. It does not stop the others. */
   onFailed: (did: string, error: unknown) => Promise<void>
+  /** Told of an account that was replayed; resolves when what could not be read of it is noted. */
+  onReplayed?: (did: string, replayed: Replayed) => Promise<void>
   onProgress?: (done: number) => void
   /** Begins no further account. */
   signal: AbortSignal
   /** Accounts replayed at one time. @defaultValue 4 */
   concurrency?: number
+  /** How a host that cannot answer just now is asked again. @defaultValue as HostRetry has it */
+  retry?: Omit<HostRetry, 'signal'>
 }
+
+/** Repos that one host is asked for at once: fewer than all, so that a slow host does not hold up the others. */
+const PER_HOST = 2
 
 export interface ReplayedKnown {
   replayed: number
@@ -21,9 +31,10 @@ export interface ReplayedKnown {
 }
 
 /**
- * Replays every account that the index knows, deletes included: the answer to frames that were missed, where nobody
- * can say any more whose they were. An account whose repo stands where its last replay left it costs one question, so
- * that a run which was interrupted goes on quickly.
+ * Replays every account that the index knows or whose rows the appview's tables hold, deletes included: the answer to
+ * frames that were missed, where nobody can say any more whose they were. Accounts whose first record was among these
+ * frames are known to nobody here: that is the caller's to note. An account whose repo stands where its last replay
+ * left it costs one question, so that a run which was interrupted goes on quickly.
  *
  * @throws the signal's reason when it aborts; what the database says
  */
@@ -33,13 +44,14 @@ export async function replayKnownAccounts(
 ): Promise<ReplayedKnown> {
   const { signal, concurrency = 4 } = options
   const counts: ReplayedKnown = { replayed: 0, unchanged: 0, failed: 0 }
+  const network = { hosts: createHostQueues({ concurrency: PER_HOST }), patience: new HostPatience() }
   let done = 0
-  for await (const page of readAccounts(context.production)) {
+  for await (const page of accountsOf(context)) {
     const rest = page.values()
     const work = async (): Promise<void> => {
       for (const did of rest) {
         signal.throwIfAborted()
-        counts[await replayOne(context, did, options)]++
+        counts[await replayOne(context, did, { ...options, ...network })]++
         options.onProgress?.(++done)
       }
     }
@@ -48,15 +60,45 @@ export async function replayKnownAccounts(
   return counts
 }
 
+/** Page by page, each account once. */
+async function* accountsOf({ production, appview }: RestoreContext): AsyncGenerator<string[]> {
+  const known = new Set<string>()
+  for await (const page of readAccounts(production)) {
+    for (const did of page) known.add(did)
+    yield page
+  }
+  let page: string[] = []
+  for await (const did of readTableAccounts(production, appview)) {
+    if (known.has(did)) continue
+    page.push(did)
+    if (page.length < PAGE) continue
+    yield page
+    page = []
+  }
+  if (page.length > 0) yield page
+}
+
+const PAGE = 1000
+
 async function replayOne(
   context: RestoreContext,
   did: string,
-  { onFailed, signal }: ReplayKnownOptions,
+  {
+    onFailed,
+    onReplayed,
+    signal,
+    retry,
+    hosts,
+    patience,
+  }: ReplayKnownOptions & { hosts: HostQueues; patience: HostPatience },
 ): Promise<keyof ReplayedKnown> {
   try {
-    if (await isUnchanged(context, did)) return 'unchanged'
-    await replayAccount(context, did, { withDeletes: true, signal })
-    return 'replayed'
+    const waiting = { ...retry, signal }
+    const lookUp = () => context.network.identity.refresh(did)
+    const { pdsUrl } = await patience.run(did.startsWith('did:web:') ? did : 'PLC', lookUp, waiting)
+    const replay = () => replayIfChanged(context, did, { pdsUrl, signal, onReplayed })
+    // Whoever waits for a host keeps a place at it: it has asked for fewer requests, not for others.
+    return await hosts.run(pdsUrl, () => patience.run(pdsUrl, replay, waiting))
   } catch (error) {
     signal.throwIfAborted()
     await onFailed(did, error)
@@ -64,10 +106,32 @@ async function replayOne(
   }
 }
 
-async function isUnchanged({ production, network }: RestoreContext, did: string): Promise<boolean> {
+async function replayIfChanged(
+  context: RestoreContext,
+  did: string,
+  {
+    pdsUrl,
+    signal,
+    onReplayed,
+  }: Pick<ReplayKnownOptions, 'signal'> & {
+    pdsUrl: string
+    onReplayed: ReplayKnownOptions['onReplayed'] | undefined
+  },
+): Promise<'replayed' | 'unchanged'> {
+  signal.throwIfAborted()
+  if (await isUnchanged(context, did, pdsUrl)) return 'unchanged'
+  const replayed = await replayAccount(context, did, { withDeletes: true, signal })
+  await onReplayed?.(did, replayed)
+  return 'replayed'
+}
+
+async function isUnchanged(
+  { production, network }: RestoreContext,
+  did: string,
+  pdsUrl: string,
+): Promise<boolean> {
   const receipt = await readReceipt(production, did)
   if (receipt === undefined) return false
-  const { pdsUrl } = await network.identity.refresh(did)
   const latest = await network.xrpc.getLatestCommit(pdsUrl, did)
   return latest.rev === receipt.rev && latest.cid === receipt.commit
 }

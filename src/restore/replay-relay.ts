@@ -1,3 +1,4 @@
+import type { Database } from '../database/client.ts'
 import { readReceipt, saveReceipt } from '../database/receipts.ts'
 import type { CatchUpReceipt, OutcomeCounts } from '../events.ts'
 import { type RelayReplayResult, receiptOf, replayRelay } from '../firehose/replay-relay.ts'
@@ -58,6 +59,14 @@ export async function replayAccountFromRelay(
   const receipt =
     collections === undefined ? receiptOf(result, await readReceipt(production, did)) : undefined
   if (receipt === undefined) return { ...result, counts }
+  return { ...result, counts, receipt: await keepNewer(production, receipt) }
+}
+
+/** A window of the past proves less than what the index may have reached since. @returns what it has reached */
+async function keepNewer(production: Database, receipt: CatchUpReceipt): Promise<CatchUpReceipt> {
+  // Read anew: live ingestion or another replay may have gone on meanwhile.
+  const known = await readReceipt(production, receipt.did)
+  if (known !== undefined && known.rev > receipt.rev) return known
   await saveReceipt(production, receipt)
-  return { ...result, counts, receipt }
+  return receipt
 }

@@ -1,15 +1,35 @@
 /** Dead letters: what they keep, what brings them back, and what the operator is told. */
 
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { P256Keypair } from '@atproto/crypto'
+import { getFullRepo, MemoryBlockstore, Repo, WriteOpAction } from '@atproto/repo'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { leaflet } from '../../src/appview/leaflet/index.ts'
+import type { CliContext } from '../../src/cli/context.ts'
+import { liveAnswers } from '../../src/cli/live-sources.ts'
+import { replayForLetters } from '../../src/cli/replay-letters.ts'
+import { configFrom } from '../../src/config.ts'
 import { type Database, openDatabase } from '../../src/database/client.ts'
 import { countDeadLetters, type DeadLetter, readDeadLetters } from '../../src/database/dead-letters.ts'
 import type { JsonObject, RecordEvent } from '../../src/events.ts'
-import { writeBrokenRepo } from '../../src/indexer/dead-letters.ts'
+import {
+  writeBrokenRepo,
+  writeDeadLetters,
+  writeGap,
+  writeUnreadable,
+  writeUnreadableRecords,
+} from '../../src/indexer/dead-letters.ts'
 import { Indexer } from '../../src/indexer/indexer.ts'
 import { parseEvent, printEvent } from '../../src/indexer/letter-event.ts'
 import { retryDeadLetters } from '../../src/indexer/retry-letters.ts'
+import { silentLogger } from '../../src/logger.ts'
+import { createFetch } from '../../src/network/fetch.ts'
+import { createIdentity } from '../../src/network/identity.ts'
+import { createXrpc } from '../../src/network/xrpc.ts'
 import { encodeRecord, lexToJson } from '../../src/repo/record.ts'
+import { replayAccount } from '../../src/restore/replay.ts'
 import { type Account, type Stack, startStack } from '../../src/stack/index.ts'
 import { applyWrites } from './account-writes.ts'
 import { type Env, jsonOf, runCommand } from './command-line.ts'
@@ -68,6 +88,26 @@ async function letters(): Promise<DeadLetter[]> {
   return found
 }
 const run = (...args: string[]) => runCommand(['dead-letters', ...args], { env, cwd: '/' })
+const create = (account: Account, collection: string, rkey: string, body: JsonObject) =>
+  applyWrites(account, [
+    {
+      $type: 'com.atproto.repo.applyWrites#create',
+      collection,
+      rkey,
+      value: { ...body, $type: collection },
+    },
+  ])
+/** What the commands make of the environment, for calls in this process. */
+const contextOf = (): CliContext => ({
+  config: configFrom({}, env),
+  appview: leaflet,
+  production: database,
+  network: {
+    identity: createIdentity({ plcUrl: stack.plcUrl, allowLocalhost: true }),
+    xrpc: createXrpc({ fetch: createFetch({ allowLocalhost: true }) }),
+  },
+  logger: silentLogger,
+})
 
 describe('a letter', () => {
   test('keeps the whole event: bytes of the record, prev, rev, seq', async () => {
@@ -163,6 +203,29 @@ describe('again', () => {
     await sql('delete from publication_pages')
     expect(await again()).toMatchObject([{ outcome: 'applied' }])
     expect(await titles()).toEqual([])
+  })
+
+  test('a row that waits again, and is refused in the same batch, keeps its letter', async () => {
+    const publication = `at://${AUTHOR}/site.standard.publication/p`
+    const subscription = `at://${AUTHOR}/site.standard.graph.subscription/s`
+    const bodies = {
+      [subscription]: { $type: 'site.standard.graph.subscription', publication },
+      [publication]: { $type: 'site.standard.publication', name: 'Notes', url: 'https://notes.example' },
+    }
+    await sql(
+      `alter table publication_subscriptions add constraint none check (identity <> '${AUTHOR}') not valid`,
+    )
+    try {
+      for (const [uri, body] of Object.entries(bodies)) {
+        await writeDeadLetters(database, [{ event: put(uri, body), code: 'TOO_SLOW', error: 'made up' }])
+      }
+      expect((await again()).map(({ outcome }) => outcome)).toEqual(['dead-lettered', 'applied'])
+    } finally {
+      await sql('alter table publication_subscriptions drop constraint none')
+    }
+    expect((await letters()).map(({ uri }) => uri)).toEqual([subscription])
+    expect(await again()).toMatchObject([{ outcome: 'applied' }])
+    expect(await sql('select identity from publication_subscriptions')).toHaveLength(1)
   })
 
   test('without its handler a letter stays', async () => {
@@ -282,5 +345,246 @@ describe('the command', () => {
       expect(ended.stderr).toContain(`at://${AUTHOR}`)
       expect(await letters()).toHaveLength(1)
     })
+  })
+})
+
+describe('a row that waited', () => {
+  let reader: Account
+  let author: Account
+
+  beforeAll(async () => {
+    reader = await stack.createAccount('letterreader.test')
+    author = await stack.createAccount('letterauthor.test')
+    await create(author, 'site.standard.publication', '3ccccccccccc2', {
+      name: 'Notes',
+      url: 'https://notes.example',
+    })
+    await create(reader, 'site.standard.graph.subscription', '3ccccccccccc2', {
+      publication: `at://${author.did}/site.standard.publication/3ccccccccccc2`,
+    })
+  })
+
+  test('and is refused again keeps its letter, until it is not', async () => {
+    await sql('alter table publication_subscriptions drop constraint if exists no_reader')
+    await replayAccount(contextOf(), reader.did)
+    expect(await sql('select uri from parked_events')).toHaveLength(1)
+    await sql(
+      `alter table publication_subscriptions add constraint no_reader check (identity <> '${reader.did}') not valid`,
+    )
+    const subscription = `at://${reader.did}/site.standard.graph.subscription/3ccccccccccc2`
+    try {
+      await replayAccount(contextOf(), author.did)
+      expect(await letters()).toMatchObject([{ uri: subscription, source: 'parked' }])
+      for (let time = 0; time < 2; time++) {
+        const ended = await run('retry', '--json')
+        expect(ended.code).toBe(1)
+        expect(jsonOf(ended)).toMatchObject({
+          tried: 1,
+          outcomes: { 'dead-lettered': 1 },
+          left: [{ uri: subscription, reason: expect.stringContaining('no_reader') }],
+        })
+        expect((await letters()).map(({ uri }) => uri)).toEqual([subscription])
+      }
+    } finally {
+      await sql('alter table publication_subscriptions drop constraint no_reader')
+    }
+    expect(await run('retry')).toMatchObject({ code: 0 })
+    expect(await letters()).toEqual([])
+    expect(await sql('select identity from publication_subscriptions')).toEqual([{ identity: reader.did }])
+  })
+})
+
+describe("an event that the operator's own function refused", () => {
+  test('is given to that function, and to no table', async () => {
+    const cwd = await mkdtemp(join(tmpdir(), 'firehose-replay-letters-'))
+    try {
+      await writeFile(
+        join(cwd, 'firehose-replay.config.ts'),
+        `import { appendFileSync, existsSync } from 'node:fs'
+         export function handleEvent({ uri, rkey }) {
+           if (rkey === 'poison' && !existsSync('mended')) throw new Error('cannot')
+           appendFileSync('seen.log', uri + '\\n')
+         }`,
+      )
+      const events = [document('fine', 'fine'), document('poison', 'poison')]
+      await writeDeadLetters(
+        database,
+        events.map((event) => ({ event, code: 'HANDLER', error: 'disk full' })),
+      )
+      const without = await run('retry')
+      expect(without.code).toBe(1)
+      expect(without.stderr).toContain('handleEvent')
+      expect(await letters()).toHaveLength(2)
+
+      const again = () => runCommand(['dead-letters', 'retry', '--json'], { env, cwd })
+      const first = await again()
+      expect(first.code).toBe(1)
+      expect(jsonOf(first)).toMatchObject({
+        outcomes: { applied: 1, 'dead-lettered': 1 },
+        left: [{ uri: uriOf('poison'), reason: expect.stringContaining('cannot') }],
+      })
+      expect((await letters()).map(({ uri }) => uri)).toEqual([uriOf('poison')])
+      await writeFile(join(cwd, 'mended'), '')
+      expect((await again()).code).toBe(0)
+      expect(await readFile(join(cwd, 'seen.log'), 'utf8')).toBe(`${uriOf('fine')}\n${uriOf('poison')}\n`)
+      expect([await letters(), await titles()]).toEqual([[], []])
+    } finally {
+      await rm(cwd, { recursive: true, force: true })
+    }
+  })
+})
+
+/** A network in which AUTHOR's repo holds one document, of which the data model allows no JSON. */
+async function servingUnreadable(rkey: string): Promise<CliContext> {
+  const keypair = await P256Keypair.create()
+  const storage = new MemoryBlockstore()
+  const odd = { $link: 'bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm' }
+  const repo = await Repo.create(storage, AUTHOR, keypair, [
+    { action: WriteOpAction.Create, collection: DOCUMENT, rkey, record: { $type: DOCUMENT, odd } },
+  ])
+  const known = {
+    did: AUTHOR,
+    handle: 'a.test',
+    pdsUrl: 'https://pds.example',
+    signingKey: keypair.did(),
+  }
+  const { network, ...context } = contextOf()
+  return {
+    ...context,
+    network: {
+      identity: { resolve: async () => known, refresh: async () => known, clear: async () => undefined },
+      xrpc: {
+        ...network.xrpc,
+        getRepoStream: async () => getFullRepo(storage, repo.cid),
+        getLatestCommit: async () => ({ cid: repo.cid.toString(), rev: repo.commit.rev }),
+      },
+    },
+  }
+}
+
+describe('what could not be read', () => {
+  const RELAY = 'wss://relay.example'
+
+  test('of a relay: each message is kept, cut to a size, and what helps is said', async () => {
+    const { onUnreadable } = liveAnswers(contextOf(), RELAY)
+    const message = { uri: undefined, rev: '', seq: 5, reason: 'garbage\u0000' }
+    await onUnreadable({ ...message, bytes: Buffer.from('first') })
+    await onUnreadable({ ...message, bytes: Buffer.from('second') })
+    await onUnreadable({ ...message, bytes: Buffer.from('second') })
+    await onUnreadable({ ...message, bytes: Buffer.alloc(200_000, 1) })
+    await writeGap(database, RELAY, { from: 1, to: 9, reason: 'outdated-cursor' })
+    const kept = (await letters()).map(({ event }) => JSON.parse(event))
+    expect(kept.map(({ lengthBytes }) => lengthBytes)).toEqual([5, 6, 200_000, undefined])
+    expect(Buffer.from(kept[1].base64, 'base64').toString()).toBe('second')
+    expect(Buffer.from(kept[2].base64, 'base64')).toHaveLength(65_536)
+
+    const ended = await run('retry')
+    expect(ended.code).toBe(1)
+    expect(ended.stderr).toContain('No account can be told')
+    expect(ended.stderr).toContain('Frames were missed')
+    expect(ended.stderr).toMatch(/dead-letters drop --id \d+/)
+    expect(await letters()).toHaveLength(4)
+  })
+
+  test('in a repo: kept by the replay that found it, for as long as it is there', async () => {
+    const uri = uriOf('odd')
+    const context = await servingUnreadable('odd')
+    const broken = { did: AUTHOR, seq: 9, rev: '', reason: 'made up' }
+    const { signal } = new AbortController()
+    for (let time = 0; time < 2; time++) await liveAnswers(context, RELAY).onBrokenRepo(broken, signal)
+    expect(await letters()).toMatchObject([{ uri, code: 'UNREADABLE' }])
+
+    await sql('truncate dead_letters')
+    await writeUnreadable(database, { uri, rev: 'r', seq: 3, bytes: Buffer.from('x'), reason: 'no record' })
+    const [{ id } = { id: 0 }] = await letters()
+    const retried = await replayForLetters(context, AUTHOR, await letters(), signal)
+    expect(retried).toMatchObject([{ id, uri, outcome: 'dead-lettered' }])
+    expect(await letters()).toMatchObject([{ id, seq: 3 }])
+  })
+
+  test('in a gap: who was new in it is for a person to find out', async () => {
+    const gap = { from: 1, to: 9, reason: 'outdated-cursor' } as const
+    await liveAnswers(contextOf(), RELAY).onGap(gap, new AbortController().signal)
+    expect(await letters()).toMatchObject([{ uri: RELAY, code: 'GAP', error: 'outdated-cursor' }])
+  })
+
+  test('of an account: its letter goes with a replay that finds nothing unreadable', async () => {
+    const account = await stack.createAccount('unreadable.test')
+    await create(account, DOCUMENT, 'one', bodyOf('one'))
+    const uri = uriOf('one', account.did)
+    await writeUnreadable(database, { uri, rev: 'r', seq: 3, bytes: Buffer.from('x'), reason: 'no record' })
+    await writeUnreadableRecords(database, [{ uri, reason: 'no record' }])
+    expect(await letters()).toHaveLength(2)
+    expect(await run('retry')).toMatchObject({ code: 0 })
+    expect(await titles()).toEqual(['one'])
+    expect(await letters()).toEqual([])
+  })
+
+  test('an event that is no JSON any more is listed as it is, and says what helps', async () => {
+    await refuse13()
+    await index(document('a', 'month 13'))
+    await sql(`update dead_letters set event = '{cut'`)
+    expect(jsonOf(await run('list', '--json'))).toMatchObject({ deadLetters: [{ event: '{cut' }] })
+    expect((await run('retry')).stderr).toContain('Replay the account')
+  })
+})
+
+describe('a broken frame', () => {
+  const never = new AbortController().signal
+
+  test('is not mended by a host that serves the repo from before it', async () => {
+    const account = await stack.createAccount('behind.test')
+    await create(account, DOCUMENT, 'one', bodyOf('one'))
+    const { network, ...context } = contextOf()
+    const { pdsUrl } = await network.identity.resolve(account.did)
+    const old: Uint8Array[] = []
+    for await (const chunk of await network.xrpc.getRepoStream(pdsUrl, account.did)) old.push(chunk)
+    const oldHead = await network.xrpc.getLatestCommit(pdsUrl, account.did)
+    await create(account, DOCUMENT, 'two', bodyOf('two'))
+    const { rev } = await network.xrpc.getLatestCommit(pdsUrl, account.did)
+    const stale: CliContext = {
+      ...context,
+      network: {
+        ...network,
+        xrpc: {
+          ...network.xrpc,
+          getLatestCommit: async () => oldHead,
+          getRepoStream: async () =>
+            (async function* () {
+              yield* old
+            })(),
+        },
+      },
+    }
+    const broken = { did: account.did, seq: 9, rev, reason: 'a block is missing' }
+    await liveAnswers(stale, 'wss://relay.example').onBrokenRepo(broken, never)
+    expect(await letters()).toMatchObject([{ uri: `at://${account.did}`, code: 'BROKEN_REPO', rev }])
+    expect(await run('retry')).toMatchObject({ code: 0 })
+    expect([await titles(), await letters()]).toEqual([['one', 'two'], []])
+  })
+
+  test('may claim a revision from the future: no repo is held to that', async () => {
+    const account = await stack.createAccount('future.test')
+    await create(account, DOCUMENT, 'one', bodyOf('one'))
+    for (const rev of ['bzzzzzzzzzzzz', 'no revision', '']) {
+      const broken = { did: account.did, seq: 9, rev, reason: 'made up' }
+      await liveAnswers(contextOf(), 'wss://relay.example').onBrokenRepo(broken, never)
+    }
+    expect([await titles(), await letters()]).toEqual([['one'], []])
+  })
+
+  test('whose repo is read, but not all that is in it, leaves the letters of what is left', async () => {
+    const account = await stack.createAccount('partly.test')
+    await create(account, DOCUMENT, 'good', bodyOf('good'))
+    await create(account, DOCUMENT, 'bad', bodyOf('month 13'))
+    await refuse13()
+    await writeBrokenRepo(database, { did: account.did, seq: 7, rev: '', reason: 'a made-up reason' })
+    const ended = await run('retry', '--json')
+    expect(ended.code).toBe(1)
+    expect(jsonOf(ended)).toMatchObject({
+      outcomes: { applied: 1, 'dead-lettered': 1 },
+      left: [{ uri: uriOf('bad', account.did) }],
+    })
+    expect(await letters()).toMatchObject([{ uri: uriOf('bad', account.did), code: REFUSED }])
   })
 })

@@ -1,5 +1,7 @@
 /** The live consumer against a relay that misbehaves in every way that one can. No database: what the sink is given. */
 
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { ConfigError, UnavailableError } from '../../src/errors.ts'
@@ -11,6 +13,7 @@ import {
   newLiveStatus,
   type Unreadable,
 } from '../../src/firehose/live.ts'
+import { type Logger, silentLogger } from '../../src/logger.ts'
 import {
   COLLECTION,
   errorMessage,
@@ -562,4 +565,98 @@ describe('the end', () => {
     expect(performance.now() - startMs).toBeLessThan(2000)
     expect(live.saved).toEqual([])
   })
+
+  test('does not wait for a flush that hangs: the cursor stands, and that is said', async () => {
+    const a = await author('b')
+    const frame = await a.commit(1, { [path('one')]: document() })
+    const relay = await relayWith(function* () {
+      yield frame
+    })
+    const flushing = Promise.withResolvers<void>()
+    const flushed = Promise.withResolvers<void>()
+    const live = follow(relay, [a], {
+      sink: {
+        handle: async () => undefined,
+        flush: async () => {
+          flushing.resolve()
+          await flushed.promise
+          return { cursor: undefined }
+        },
+      },
+      drainMs: 200,
+    })
+    await flushing.promise
+    const startMs = performance.now()
+    live.stop.abort()
+    await expect(live.done).rejects.toBeInstanceOf(UnavailableError)
+    expect(performance.now() - startMs).toBeLessThan(2000)
+    flushed.resolve()
+    await sleep(20)
+    // By now another consumer may be further.
+    expect(live.saved).toEqual([])
+  })
+})
+
+describe('a replay that does not end', () => {
+  const world = async () => {
+    const [a, b] = [await author('b'), await author('c')]
+    const tooLarge = await a.commit(1, { [path('one')]: document() }, { tooBig: true })
+    const other = await b.commit(2, { [path('two')]: document() })
+    const relay = await relayWith(function* (cursor) {
+      yield* [tooLarge, other].slice(cursor)
+    })
+    return { relay, authors: [a, b] }
+  }
+
+  test('hears of it, notes the repo, and the stream goes on', async () => {
+    const { relay, authors } = await world()
+    const noted: string[] = []
+    const live = follow(relay, authors, {
+      maxReplayMs: 50,
+      onBrokenRepo: async ({ did }, signal) => {
+        await new Promise((resolve) => signal.addEventListener('abort', resolve))
+        expect(signal.reason).toBeInstanceOf(UnavailableError)
+        noted.push(did)
+      },
+    })
+    await until(() => live.saved.at(-1) === 2, 'both frames')
+    expect(noted).toEqual([authors[0]?.did])
+    expect(live.handled).toEqual(['c/two'])
+  })
+
+  test('is not told so while there is time', async () => {
+    const { relay, authors } = await world()
+    let isAborted = true
+    const live = follow(relay, authors, {
+      maxReplayMs: 1000,
+      onBrokenRepo: async (_, signal) => {
+        await sleep(50)
+        isAborted = signal.aborted
+      },
+    })
+    await until(() => live.saved.at(-1) === 2, 'both frames')
+    expect(isAborted).toBe(false)
+  })
+})
+
+test('a relay that accepts connections and never answers is tried again, and not for ever waited for', async () => {
+  const sockets: Socket[] = []
+  const silent = createServer((socket) => void sockets.push(socket))
+  silent.listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  cleanups.push(async () => {
+    for (const socket of sockets) socket.destroy()
+    silent.close()
+  })
+  const { port } = silent.address() as AddressInfo
+  const said: unknown[] = []
+  const logger: Logger = { ...silentLogger, warn: (fields: unknown) => void said.push(fields) }
+  const relay = { url: `ws://127.0.0.1:${port}` } as FakeRelay
+  const live = follow(relay, [], { handshakeTimeoutMs: 50, logger })
+  await until(() => sockets.length === 2, 'a second connection')
+  expect(said[0]).toMatchObject({
+    reason: expect.stringContaining('did not answer the handshake within 50 ms'),
+  })
+  expect(live.status).toMatchObject({ isConnected: false, connections: 0 })
+  await live.end()
 })

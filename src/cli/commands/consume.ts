@@ -8,11 +8,12 @@ import { Indexer } from '../../indexer/indexer.ts'
 import { ranksOf } from '../../restore/write.ts'
 import type { DefineCommand } from '../command.ts'
 import { type CliContext, openCatalog, openContext } from '../context.ts'
-import { liveAnswers, waitingCounts } from '../live-sources.ts'
+import { liveAnswers } from '../live-sources.ts'
 import { createMetrics, lagSeconds, lagSeqs, type Metrics } from '../metrics.ts'
 import { serveMetrics } from '../metrics-server.ts'
 import { examples } from '../options.ts'
 import { say } from '../output.ts'
+import { waitingCounts } from '../waiting-counts.ts'
 
 interface ConsumeOptions {
   metricsPort?: number

@@ -1,21 +1,20 @@
 import { Argument, type Command, InvalidArgumentError, Option } from 'commander'
 import {
-  BROKEN_REPO,
   countDeadLetters,
   type DeadLetter,
   deleteDeadLetters,
+  HANDLER,
   type LetterSelection,
-  PARKED,
   readDeadLetters,
 } from '../../database/dead-letters.ts'
-import { ConfigError, EXIT, type ExitCode, messageOf, ReplayError } from '../../errors.ts'
-import { type RetriedLetter, retryDeadLetters } from '../../indexer/retry-letters.ts'
-import { replayAccount } from '../../restore/replay.ts'
+import { ConfigError, EXIT, type ExitCode } from '../../errors.ts'
+import { type RetriedLetter, retryDeadLetters, retryInSink } from '../../indexer/retry-letters.ts'
 import type { DefineCommand } from '../command.ts'
 import { type CliContext, openCatalog, openContext } from '../context.ts'
 import { interruptible } from '../interrupt.ts'
 import { didOption, examples, jsonOption } from '../options.ts'
 import { confirmByTyping, printJson, say, startProgress } from '../output.ts'
+import { accountOf, adviceFor, needsReplay, replayForLetters } from '../replay-letters.ts'
 
 interface DeadLetterOptions {
   did?: string
@@ -69,13 +68,23 @@ async function list(
   for await (const page of readDeadLetters(production, selection)) {
     count += page.length
     for (const letter of page) {
-      if (json) all.push({ ...letter, event: JSON.parse(letter.event) })
+      if (json) all.push({ ...letter, event: parsedEvent(letter) })
       else process.stdout.write(`${lineOf(letter)}\n`)
     }
   }
   if (json) printJson({ deadLetters: all })
   else say(countOf(count))
   return EXIT.complete
+}
+
+/** One that somebody has edited need be no JSON any more: it is shown as the text that it is. */
+function parsedEvent({ event }: DeadLetter): unknown {
+  try {
+    return JSON.parse(event)
+  } catch (error) {
+    if (error instanceof SyntaxError) return event
+    throw error
+  }
 }
 
 /** What is left out is in --json: the event itself may be long. */
@@ -89,7 +98,7 @@ async function retry(
   selection: LetterSelection,
   signal: AbortSignal,
 ): Promise<ExitCode> {
-  const { production, appview } = context
+  const { production } = context
   const retried: RetriedLetter[] = []
   const ofRepos: DeadLetter[] = []
   const total = await countDeadLetters(production, selection)
@@ -97,23 +106,25 @@ async function retry(
   try {
     for await (const page of readDeadLetters(production, selection)) {
       signal.throwIfAborted()
-      ofRepos.push(...page.filter(needsReplay))
-      const ofRecords = page.filter((letter) => !needsReplay(letter))
-      retried.push(...(await retryDeadLetters(production, appview, ofRecords)))
+      const { toReplay, done } = await retryPage(context, page)
+      ofRepos.push(...toReplay)
+      retried.push(...done)
       progress.update(retried.length, total)
     }
-    for (const [did, letters] of Map.groupBy(ofRepos, didOf)) {
+    for (const [did, letters] of Map.groupBy(ofRepos, (letter) => accountOf(letter) ?? '')) {
       signal.throwIfAborted()
-      retried.push(...(await replayFor(context, did, letters)))
+      retried.push(...(await replayForLetters(context, did, letters, signal)))
       progress.update(retried.length, total)
     }
   } finally {
     progress.stop()
   }
-  const left = retried.filter(({ outcome }) => outcome === 'dead-lettered')
+  // A record's own letter may have been tried before its account's replay met the record again: the replay knows last.
+  const last = [...new Map(retried.map((one) => [one.id, one])).values()]
+  const left = last.filter(({ outcome }) => outcome === 'dead-lettered')
   const outcomes: Record<string, number> = {}
-  for (const { outcome } of retried) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
-  if (json) printJson({ tried: retried.length, outcomes, left })
+  for (const { outcome } of last) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
+  if (json) printJson({ tried: last.length, outcomes, left })
   else {
     for (const { id, uri, reason } of left) say(`still: ${id}  ${uri}  ${reason ?? ''}`)
     const words = Object.entries(outcomes).map(([outcome, number]) => `${number} ${outcome}`)
@@ -122,34 +133,25 @@ async function retry(
   return left.length === 0 ? EXIT.complete : EXIT.incomplete
 }
 
-/** Letters that hold no event: only the account's repo can say what is to be done. */
-function needsReplay({ code, source }: DeadLetter): boolean {
-  return code === BROKEN_REPO || source === PARKED
-}
-
-function didOf({ uri }: DeadLetter): string {
-  return uri.split('/')[2] ?? ''
-}
-
-/** What the replay cannot apply it makes letters of its own of, with the whole event. */
-async function replayFor(
-  context: CliContext,
-  did: string,
-  letters: readonly DeadLetter[],
-): Promise<RetriedLetter[]> {
-  const withDeletes = letters.some(({ code }) => code === BROKEN_REPO)
-  try {
-    await replayAccount(context, did, { withDeletes })
-  } catch (error) {
-    if (!(error instanceof ReplayError)) throw error
-    const reason = messageOf(error)
-    return letters.map(({ id, uri }) => ({ id, uri, outcome: 'dead-lettered', reason }))
+/** Tries the letters that hold an event; those whose account must be replayed are handed back. */
+async function retryPage(
+  { production, appview, openSink }: CliContext,
+  page: readonly DeadLetter[],
+): Promise<{ toReplay: DeadLetter[]; done: RetriedLetter[] }> {
+  const toReplay: DeadLetter[] = []
+  const ofHandler: DeadLetter[] = []
+  const ofIndexer: DeadLetter[] = []
+  const done: RetriedLetter[] = []
+  for (const letter of page) {
+    const { id, uri, code } = letter
+    const reason = adviceFor(letter, openSink !== undefined)
+    if (reason !== undefined) done.push({ id, uri, outcome: 'dead-lettered', reason })
+    else if (needsReplay(letter)) toReplay.push(letter)
+    else (code === HANDLER ? ofHandler : ofIndexer).push(letter)
   }
-  await deleteDeadLetters(
-    context.production,
-    letters.map(({ id }) => id),
-  )
-  return letters.map(({ id, uri }) => ({ id, uri, outcome: 'applied' }))
+  done.push(...(await retryDeadLetters(production, appview, ofIndexer)))
+  if (openSink !== undefined) done.push(...(await retryInSink(production, openSink(), ofHandler)))
+  return { toReplay, done }
 }
 
 async function drop(

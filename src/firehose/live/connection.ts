@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { websocket } from '@atproto/ws-client'
+import { UnavailableError } from '../../errors.ts'
 import { SUBSCRIBE_REPOS } from '../frame.ts'
 
 export interface ConnectionOptions {
@@ -15,9 +16,12 @@ export interface ConnectionOptions {
   onDisconnect: (ended: { error: unknown; attempt: number; delayMs: number }) => void
   /** The next message is read when it has resolved. */
   onMessage: (bytes: Uint8Array) => Promise<'go on' | 'reconnect'>
+  /** How long an attempt may take until the relay has agreed to send, in milliseconds. @defaultValue 30000 */
+  handshakeTimeoutMs?: number
   signal: AbortSignal
 }
 
+const HANDSHAKE_TIMEOUT_MS = 30_000
 const FIRST_DELAY_MS = 1000
 /** A relay that comes back is found within a minute. */
 const MAX_DELAY_MS = 60_000
@@ -49,14 +53,20 @@ class ConsumerError extends Error {}
 
 /** Reads until the connection ends or is to be opened anew. @returns why; undefined: on our own account */
 async function readConnection(options: ConnectionOptions, onRead: () => void): Promise<unknown> {
-  const { signal, onConnect, onMessage } = options
+  const { onConnect, onMessage, handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS } = options
+  // A relay that accepts a connection and then says nothing ends neither with an error nor by closing.
+  const unanswered = new AbortController()
+  const timer = setTimeout(() => unanswered.abort(noAnswer(options, handshakeTimeoutMs)), handshakeTimeoutMs)
   try {
     const messages = websocket(urlOf(options), {
       dataMode: 'binary',
       shouldReconnect: false,
       highWaterMark: options.readAheadBytes,
-      signal,
-      onConnect,
+      signal: AbortSignal.any([options.signal, unanswered.signal]),
+      onConnect: () => {
+        clearTimeout(timer)
+        onConnect()
+      },
     })
     for await (const bytes of messages) {
       const next = await onMessage(bytes).catch((cause: unknown) => new ConsumerError('', { cause }))
@@ -66,8 +76,17 @@ async function readConnection(options: ConnectionOptions, onRead: () => void): P
     }
     return undefined
   } catch (error) {
-    return error
+    return unanswered.signal.aborted ? unanswered.signal.reason : error
+  } finally {
+    clearTimeout(timer)
   }
+}
+
+function noAnswer({ service }: ConnectionOptions, timeoutMs: number): UnavailableError {
+  const { host } = new URL(service)
+  return new UnavailableError(`${host} did not answer the handshake within ${timeoutMs} ms`, {
+    hint: `Check from this machine that ${host} answers; it is tried again.`,
+  })
 }
 
 function urlOf({ service, cursor }: ConnectionOptions): URL {

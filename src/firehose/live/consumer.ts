@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { messageOf, RestoreError } from '../../errors.ts'
+import { messageOf, RestoreError, UnavailableError } from '../../errors.ts'
 import { type Logger, silentLogger } from '../../logger.ts'
 import { didOf, type Frame } from '../frame.ts'
 import { type Message, readMessage } from '../message.ts'
@@ -16,6 +16,9 @@ const MAX_AHEAD = 100_000
 /** Time for a relay to begin sending, once it has accepted a connection that names no cursor. */
 const SETTLE_MS = 1000
 const READ_AHEAD_BYTES = 1024 ** 2
+const DRAIN_MS = 10_000
+/** Of the time to drain, what frames under way may take. What hangs must leave time to save what does not. */
+const SETTLING_SHARE = 0.75
 
 /** The next message that is wanted, as the connection is told. */
 type Next = 'go on' | 'reconnect'
@@ -94,21 +97,27 @@ export class LiveConsumer {
     end()
     signal.removeEventListener('abort', end)
     this.#status.isConnected = false
-    await Promise.race([
-      this.#queue.close(),
-      sleep(this.#options.drainMs ?? 10_000, undefined, { ref: false }),
-    ])
-    await saving
-    await this.#saveLast()
+    await this.#drain(saving, this.#options.drainMs ?? DRAIN_MS)
     if (this.#failure !== undefined) throw this.#failure.error
   }
 
+  /** Takes no longer than it may, whatever hangs: a process manager kills what does not end. */
+  async #drain(saving: Promise<void>, drainMs: number): Promise<void> {
+    const deadlineMs = performance.now() + drainMs
+    await withinMs(this.#queue.close(), drainMs * SETTLING_SHARE)
+    const saved = saving.then(() => this.#saveLast())
+    if (await withinMs(saved, deadlineMs - performance.now())) return
+    this.#saver.close()
+    this.#failure ??= { error: notSavedInTime(drainMs) }
+  }
+
   #follow(): Promise<void> {
-    const { service, logger = silentLogger } = this.#options
+    const { service, handshakeTimeoutMs, logger = silentLogger } = this.#options
     return followFirehose({
       service,
       cursor: () => this.#received,
       readAheadBytes: READ_AHEAD_BYTES,
+      ...(handshakeTimeoutMs === undefined ? {} : { handshakeTimeoutMs }),
       signal: this.#ending.signal,
       onConnect: () => this.#connected(),
       onDisconnect: ({ error, attempt, delayMs }) => {
@@ -284,6 +293,27 @@ export class LiveConsumer {
     })
     return 'go on'
   }
+}
+
+/** @returns whether it resolved in time; rejects as it does */
+async function withinMs(work: Promise<unknown>, ms: number): Promise<boolean> {
+  const passed = new AbortController()
+  // Where the time is over first nobody awaits the work any more.
+  work.catch(() => undefined)
+  try {
+    return await Promise.race([
+      work.then(() => true),
+      sleep(Math.max(ms, 0), false, { signal: passed.signal }),
+    ])
+  } finally {
+    passed.abort()
+  }
+}
+
+function notSavedInTime(drainMs: number): UnavailableError {
+  return new UnavailableError(`What was under way could not be made durable within ${drainMs} ms.`, {
+    hint: 'Nothing is lost: the next run goes on at the last cursor that was saved. Check the database.',
+  })
 }
 
 function isAbort(error: unknown): boolean {

@@ -20,6 +20,7 @@ export class CursorSaver {
   #saved: number | undefined
   #flushedEvents = 0
   #heldBack = 0
+  #isClosed = false
 
   constructor(options: CursorSaverOptions) {
     this.#options = options
@@ -28,6 +29,11 @@ export class CursorSaver {
 
   get saved(): number | undefined {
     return this.#saved
+  }
+
+  /** Saves no cursor any more, not even behind a flush that is under way: another consumer may be further by then. */
+  close(): void {
+    this.#isClosed = true
   }
 
   /** Saves no cursor until `work` has resolved; what it rejects with is the caller's to see to. */
@@ -48,7 +54,7 @@ export class CursorSaver {
     if (events > this.#flushedEvents)
       onFlush?.({ events: events - this.#flushedEvents, ms: performance.now() - startMs })
     this.#flushedEvents = events
-    if (this.#heldBack > 0) return
+    if (this.#heldBack > 0 || this.#isClosed) return
     await saveCursor(seq)
     this.#saved = seq
   }

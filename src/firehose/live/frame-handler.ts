@@ -1,5 +1,5 @@
 import PQueue from 'p-queue'
-import { messageOf } from '../../errors.ts'
+import { messageOf, UnavailableError } from '../../errors.ts'
 import { type Logger, silentLogger } from '../../logger.ts'
 import { readCarBytes } from '../../repo/car.ts'
 import { signedCommitOf } from '../../repo/commit.ts'
@@ -29,6 +29,10 @@ import {
 
 /** CID of the MST node that holds nothing: `{ e: [], l: null }`. */
 const EMPTY_TREE = 'bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm'
+
+const MAX_REPLAY_MS = 600_000
+/** After its signal, what a replay may wait for: a silent host for a minute, then a note in the database. */
+const SETTLE_REPLAY_MS = 120_000
 
 /** Repos whose last commit is remembered, at some 300 bytes each. */
 const MAX_KNOWN_REPOS = 100_000
@@ -189,9 +193,37 @@ export class FrameHandler {
     await this.#replays.add(async () => {
       upTo = this.#lastArrival()
       this.#status.replays++
-      await this.#options.onBrokenRepo(broken).finally(() => this.#status.replays--)
+      await this.#replayInTime(broken)
     })
     if (this.#replayedUpTo.size >= MAX_KNOWN_REPOS) this.#replayedUpTo.clear()
     this.#replayedUpTo.set(did, upTo)
   }
+
+  /** A host that takes for ever must not make everybody wait for ever. */
+  async #replayInTime(broken: BrokenRepo): Promise<void> {
+    const { onBrokenRepo, maxReplayMs = MAX_REPLAY_MS } = this.#options
+    const late = new AbortController()
+    const abort = () => {
+      this.#logger.error({ ...broken, maxReplayMs }, 'replay takes too long, and is given up')
+      late.abort(takesTooLong(broken, maxReplayMs))
+    }
+    const timers = [setTimeout(abort, maxReplayMs)]
+    const ignored = new Promise<never>((_, reject) => {
+      const error = takesTooLong(broken, maxReplayMs)
+      timers.push(setTimeout(() => reject(error), maxReplayMs + SETTLE_REPLAY_MS))
+    })
+    try {
+      await Promise.race([onBrokenRepo(broken, late.signal), ignored])
+    } finally {
+      for (const timer of timers) clearTimeout(timer)
+      this.#status.replays--
+    }
+  }
+}
+
+function takesTooLong({ did }: BrokenRepo, maxReplayMs: number): UnavailableError {
+  return new UnavailableError(`The replay of ${did} did not end within ${maxReplayMs} ms.`, {
+    did,
+    hint: 'Replay the account by itself, where a slow host holds up nobody.',
+  })
 }

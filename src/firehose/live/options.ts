@@ -66,9 +66,10 @@ export interface LiveOptions {
   saveCursor: (seq: number) => Promise<void>
   /**
    * A repo whose frames cannot be trusted or are not complete: it must be replayed from its PDS. Resolves when that
-   * is done or has been noted durably; only then does the cursor move on.
+   * is done or has been noted durably; only then does the cursor move on. `signal` aborts after `maxReplayMs`: the
+   * repo is then to be noted, as one whose replay failed.
    */
-  onBrokenRepo: (broken: BrokenRepo) => Promise<void>
+  onBrokenRepo: (broken: BrokenRepo, signal: AbortSignal) => Promise<void>
   /**
    * Frames were missed for good: whichever repos may have changed meanwhile must be replayed. Called once the
    * connection stands, so that nothing falls between; live frames are handled at the same time, and the cursor is
@@ -105,13 +106,24 @@ export interface LiveOptions {
   concurrency?: number
   /** Broken repos that are replayed at one time. @defaultValue 4 */
   maxReplays?: number
+  /**
+   * How long `onBrokenRepo` may take until its signal aborts, in milliseconds: as long as it runs the cursor stands,
+   * and a busy relay has to wait at last. It has another two minutes to settle; then the consumer ends with an
+   * UnavailableError, the cursor before the repo. @defaultValue 600000
+   */
+  maxReplayMs?: number
   /** Times that an event is given to the sink before it counts as failed. @defaultValue 5, over about three seconds */
   attempts?: number
   /** A larger frame is not looked into; its repo is replayed. @defaultValue 5 MiB, what the protocol allows */
   maxFrameBytes?: number
   /** A first frame further behind the cursor than this is a gap. @defaultValue 10000 */
   maxSkippedSeqs?: number
-  /** How long, after the signal, frames under way are waited for, in milliseconds. @defaultValue 10000 */
+  /** How long a relay may take to answer a connection's handshake, in milliseconds. @defaultValue 30000 */
+  handshakeTimeoutMs?: number
+  /**
+   * How long the end may take after the signal, in milliseconds: until frames under way are settled, what was handled
+   * is durable and the cursor is saved. @defaultValue 10000
+   */
   drainMs?: number
   /** Kept up to date for whoever reads it: health checks, metrics. */
   status?: LiveStatus

@@ -1,5 +1,9 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { openDatabase } from '../../../src/database/client.ts'
+import { UnavailableError } from '../../../src/errors.ts'
 
 const open = (serviceKey: string, url = 'https://ref.supabase.co') =>
   openDatabase({ url, serviceKey, label: 'backup' })
@@ -40,5 +44,34 @@ describe('URLs', () => {
   test('are known by host and port', () => {
     expect(open('sb_secret_abc', 'http://localhost:54321/').name).toBe('localhost:54321')
     expect(open('sb_secret_abc', 'https://proxy.example/api/').url).toBe('https://proxy.example/api')
+  })
+})
+
+describe('a database that does not answer', () => {
+  test.each([
+    ['at all', false],
+    ['to the end', true],
+  ])('%s is unavailable after a while, and not tried again behind our back', async (_, hasBegun) => {
+    let requests = 0
+    const server = createServer((_request, response) => {
+      requests++
+      if (hasBegun) response.writeHead(200, { 'content-type': 'application/json' }).write('[{"a":')
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const database = openDatabase({ url, serviceKey: 'sb_secret_abc', label: 'production', timeoutMs: 100 })
+    try {
+      const reading = async () => database.check(await database.client.from('notes').select('*'))
+      for (const call of [reading, () => database.call('firehose_replay_apply', [])]) {
+        const failure = await call().catch((error: unknown) => error)
+        expect(failure).toBeInstanceOf(UnavailableError)
+        expect(failure).toMatchObject({ message: expect.stringContaining('no answer within 100 ms') })
+      }
+      expect(requests).toBe(2)
+    } finally {
+      server.closeAllConnections()
+      server.close()
+    }
   })
 })

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { ownedBy } from '../../../src/database/exact.ts'
 import {
   didOf,
   isCommit,
@@ -16,7 +17,7 @@ const commit = {
   seq: 7,
   time: '2026-01-01T00:00:00.000Z',
   repo: 'did:plc:a',
-  rev: '3a',
+  rev: '3jzfcijpj2z2a',
   commit: cid,
   blocks: new Uint8Array(),
   ops: [op],
@@ -26,7 +27,7 @@ const sync = {
   seq: 8,
   time: '',
   did: 'did:plc:a',
-  rev: '3b',
+  rev: '3jzfcijpj2z2b',
   blocks: new Uint8Array(),
 }
 
@@ -48,6 +49,8 @@ describe('what says something about records and cannot be read is never passed o
     ['an op of another shape', { ...commit, ops: [{ action: 'create' }] }],
     ['a CID that is a text', { ...commit, commit: cid.toString() }],
     ['no rev', { ...commit, rev: undefined }],
+    ['a rev that is no TID', { ...commit, rev: 'x'.repeat(10_000) }],
+    ['a sync with such a rev', { ...sync, rev: '3jzfcijpj2z2b*' }],
     ['no blocks', { ...commit, blocks: null }],
     ['a sync without blocks', { ...sync, blocks: undefined }],
   ])('%s', (_, value) => {
@@ -55,6 +58,7 @@ describe('what says something about records and cannot be read is never passed o
     if (frame === undefined || !isUnreadable(frame)) throw new Error('not seen')
     expect(didOf(frame)).toBe('did:plc:a')
     expect(frame.seq).toBe((value as { seq: number }).seq)
+    expect(['', commit.rev, sync.rev]).toContain(frame.rev)
   })
 })
 
@@ -79,4 +83,28 @@ test('a sync and an account are what they are', () => {
     active: false,
   })
   expect(account && didOf(account)).toBe('did:plc:b')
+})
+
+describe.each([
+  ['a star', '*'],
+  ['a star in a DID', 'did:plc:*'],
+  ['6,000 letters', `did:plc:${'a'.repeat(6000)}`],
+  ['a zero byte', 'did:plc:a\0'],
+  ['nothing', ''],
+  ['a number', 7],
+])('an account named by %s is none', (_name, did) => {
+  test.each<[string, object]>([
+    ['commit', { ...commit, repo: did }],
+    ['unreadable commit', { ...commit, repo: did, ops: 'no' }],
+    ['sync', { ...sync, did }],
+    ['account', { $type: `${SUBSCRIBE_REPOS}#account`, seq: 9, time: '', did, active: false }],
+    ['identity', { $type: `${SUBSCRIBE_REPOS}#identity`, seq: 9, time: '', did }],
+  ])('%s', (_, value) => {
+    expect(parseFrame(value)).toBeUndefined()
+  })
+})
+
+test('no text for an account stands for other accounts in a condition', () => {
+  expect(() => ownedBy('*')).toThrow('is not a DID')
+  expect(() => ownedBy('did:plc:*')).toThrow('is not a DID')
 })

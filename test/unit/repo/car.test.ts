@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { VerificationError } from '../../../src/errors.ts'
-import { CarReader, readCarBytes } from '../../../src/repo/car.ts'
-import { buildRepo, fullCar, inChunks, stream } from './build-repo.ts'
+import { CarReader, MAX_BLOCK_BYTES, readCarBytes } from '../../../src/repo/car.ts'
+import { buildRepo, Forge, fullCar, inChunks, stream } from './build-repo.ts'
 
 const car = Buffer.concat(await fullCar(await buildRepo(30)))
 
@@ -72,5 +72,34 @@ describe('CarReader', () => {
     const header = car.subarray(0, 1 + car.readUInt8(0))
     const reading = readCar(stream(header, Buffer.from('ffffff7f', 'hex')), 10_000)
     await expect(reading).rejects.toThrow('limit of 10000 bytes')
+  })
+
+  it('refuses a block above the ceiling by its length, without waiting for it', async () => {
+    const header = car.subarray(0, 1 + car.readUInt8(0))
+    // 0x80808002 is 4 MiB: with the 36 bytes of the CID still allowed, one more is not.
+    const allowed = stream(header, Buffer.from('a4808002', 'hex'))
+    await expect(readCar(allowed)).rejects.toThrow('cut short')
+    const reading = readCar(stream(header, Buffer.from('a5808002', 'hex')))
+    await expect(reading).rejects.toThrow(`a block of ${MAX_BLOCK_BYTES + 1} bytes`)
+  })
+
+  it('reads a block of the greatest size', async () => {
+    const forge = new Forge()
+    const root = forge.putBytes(Buffer.alloc(MAX_BLOCK_BYTES))
+    const { blocks } = await readCar(inChunks(await forge.car(root)))
+    expect(blocks.map(({ bytes }) => bytes.length)).toEqual([MAX_BLOCK_BYTES])
+  })
+
+  it('goes on in the limit and the offsets where the CARs before it ended', () => {
+    const offsets: number[] = []
+    const read = (maxBytes: number, start: number) => {
+      const reader = new CarReader(maxBytes, (_digest, _bytes, offset) => offsets.push(offset), start)
+      reader.push(car)
+      reader.end()
+      return offsets.splice(0)
+    }
+    const first = read(car.length, 0)
+    expect(read(car.length + 1000, 1000)).toEqual(first.map((offset) => offset + 1000))
+    expect(() => read(car.length + 999, 1000)).toThrow(`limit of ${car.length + 999} bytes`)
   })
 })

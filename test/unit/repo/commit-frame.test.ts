@@ -2,7 +2,12 @@ import type { Cid } from '@atproto/lex'
 import { blocksToCarFile, type CommitData, type RecordWriteOp, Repo, WriteOpAction } from '@atproto/repo'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { VerificationError } from '../../../src/errors.ts'
-import { type CommitFrame, type FrameOp, verifyCommitFrame } from '../../../src/repo/commit-frame.ts'
+import {
+  type CommitFrame,
+  type FrameOp,
+  verifyCommitFrame,
+  verifyCommitFrameInPool,
+} from '../../../src/repo/commit-frame.ts'
 import { recordFromBytes } from '../../../src/repo/record.ts'
 import { MissingBlockError, SignatureError } from '../../../src/repo/repo-errors.ts'
 import { type Built, buildRepo, COLLECTION, KEYS, noteOf, rkeyOf } from './build-repo.ts'
@@ -43,10 +48,13 @@ const create: RecordWriteOp = { action: WriteOpAction.Create, ...at('zzz'), reco
 const update: RecordWriteOp = { action: WriteOpAction.Update, ...at(rkeyOf(3)), record: noteOf(1003) }
 const remove: RecordWriteOp = { action: WriteOpAction.Delete, ...at(rkeyOf(250)) }
 
-describe('verifyCommitFrame', () => {
+describe.each([
+  ['verifyCommitFrame', async (frame: CommitFrame) => verifyCommitFrame(frame)],
+  ['verifyCommitFrameInPool', verifyCommitFrameInPool],
+])('%s', (_, verify) => {
   it('gives creates, updates and deletes with their blocks', async () => {
     const { frame } = await frameOf([create, update, remove])
-    const { commit, ops } = verifyCommitFrame(frame)
+    const { commit, ops } = await verify(frame)
     expect(commit.rev).toBe(frame.rev)
     expect(ops.map(({ action, rkey }) => [action, rkey])).toEqual([
       ['create', 'zzz'],
@@ -60,7 +68,7 @@ describe('verifyCommitFrame', () => {
   it('proves each of many deletes', async () => {
     for (let index = 0; index < 500; index += 7) {
       const { frame } = await frameOf([{ action: WriteOpAction.Delete, ...at(rkeyOf(index)) }])
-      expect(verifyCommitFrame(frame).ops).toHaveLength(1)
+      expect((await verify(frame)).ops).toHaveLength(1)
     }
   })
 
@@ -68,23 +76,21 @@ describe('verifyCommitFrame', () => {
     for (let index = 0; index < 500; index += 7) {
       const { frame, commit } = await frameOf([{ action: WriteOpAction.Delete, ...at(rkeyOf(index)) }])
       const blocks = await blocksToCarFile(commit.cid, commit.newBlocks)
-      expect(verifyCommitFrame({ ...frame, blocks }).ops).toHaveLength(1)
+      expect((await verify({ ...frame, blocks })).ops).toHaveLength(1)
     }
   })
 
   it('takes the last of several ops on one record', async () => {
     const { frame } = await frameOf([create])
     const ops = [{ action: 'delete', path: path('zzz'), cid: null }, ...frame.ops]
-    expect(verifyCommitFrame({ ...frame, ops }).ops.map((op) => op.action)).toEqual(['create'])
+    const verified = await verify({ ...frame, ops })
+    expect(verified.ops.map((op) => op.action)).toEqual(['create'])
   })
 
   it('carries prev on', async () => {
     const { frame } = await frameOf([remove])
-    const [op] = verifyCommitFrame({
-      ...frame,
-      ops: frame.ops.map((op) => ({ ...op, prev: frame.commit })),
-    }).ops
-    expect(op?.prev).toBe(frame.commit)
+    const ops = frame.ops.map((op) => ({ ...op, prev: frame.commit }))
+    expect((await verify({ ...frame, ops })).ops[0]?.prev).toBe(frame.commit)
   })
 
   it('refuses what the commit does not say', async () => {
@@ -101,21 +107,22 @@ describe('verifyCommitFrame', () => {
       { ops: [{ action: 'rename', path: path('zzz'), cid: created?.cid }] },
       { ops: [{ action: 'delete', path: 'not a path' }] },
     ]
-    for (const lie of lies) expect(() => verifyCommitFrame({ ...frame, ...lie })).toThrow(VerificationError)
-    expect(() => verifyCommitFrame({ ...frame, signingKey: KEYS.p256.did() })).toThrow(SignatureError)
+    for (const lie of lies)
+      await expect(verify({ ...frame, ...lie })).rejects.toBeInstanceOf(VerificationError)
+    await expect(verify({ ...frame, signingKey: KEYS.p256.did() })).rejects.toBeInstanceOf(SignatureError)
   })
 
   it('tells a record that was not sent from other failures', async () => {
     const { frame, commit, after } = await frameOf([create])
     const cid = await after.data.get(path('zzz'))
     const blocks = await without(commit, cid ?? undefined)
-    expect(() => verifyCommitFrame({ ...frame, blocks })).toThrow(MissingBlockError)
+    await expect(verify({ ...frame, blocks })).rejects.toBeInstanceOf(MissingBlockError)
   })
 
   it('refuses a frame without a node on the path', async () => {
     const { frame, commit, after } = await frameOf([create])
     const cids = await after.data.cidsForPath(path('zzz'))
     const blocks = await without(commit, cids.at(-2))
-    expect(() => verifyCommitFrame({ ...frame, blocks })).toThrow(MissingBlockError)
+    await expect(verify({ ...frame, blocks })).rejects.toBeInstanceOf(MissingBlockError)
   })
 })

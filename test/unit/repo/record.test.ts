@@ -6,11 +6,11 @@ import { VerificationError } from '../../../src/errors.ts'
 import type { JsonObject } from '../../../src/events.ts'
 import {
   cidOfRecord,
+  encodeFor,
   encodeRecord,
   jsonToLex,
   lexToJson,
   recordFromBytes,
-  unencodableReason,
 } from '../../../src/repo/record.ts'
 
 const RAW_CID = 'bafkreidgvpkjawlxz6sffxzwgooowe5yt7i6wsyg236mfoks77nywkptdq'
@@ -47,7 +47,7 @@ describe('encodeRecord', () => {
   })
 
   it('takes records as deep as anything real', () => {
-    expect(unencodableReason(nested(200), place)).toBeNull()
+    expect(encodeFor(nested(200), place)).toEqual(encodeRecord(nested(200)))
   })
 
   it('does not alter its input', () => {
@@ -57,8 +57,8 @@ describe('encodeRecord', () => {
   })
 })
 
-describe('unencodableReason', () => {
-  it('is null for what can be written', () => expect(unencodableReason(note, place)).toBeNull())
+describe('encodeFor', () => {
+  it('encodes what can be written', () => expect(encodeFor(note, place)).toEqual(encodeRecord(note)))
 
   const cases: [string, unknown, RegExp][] = [
     ['a float', { a: { b: [1, 1.5] } }, /^\$\.a\.b\[1\]: 1\.5 is not an integer/],
@@ -84,7 +84,7 @@ describe('unencodableReason', () => {
   ]
   it.each(cases)('names %s', (_, extra, reason) => {
     const record = { $type: 'com.example.note', ...(extra as JsonObject) }
-    expect(unencodableReason(record, place)).toMatch(reason)
+    expect(encodeFor(record, place)).toEqual({ reason: expect.stringMatching(reason) })
     expect(() => encodeRecord(record)).toThrow(VerificationError)
   })
 
@@ -95,7 +95,7 @@ describe('unencodableReason', () => {
     ['a reserved rkey', note, { ...place, rkey: '..' }, /record key/],
     ['a bad collection', note, { ...place, collection: 'notes' }, /NSID/],
   ])('names %s', (_, record, where, reason) => {
-    expect(unencodableReason(record as JsonObject, where)).toMatch(reason)
+    expect(encodeFor(record as JsonObject, where)).toEqual({ reason: expect.stringMatching(reason) })
   })
 
   it('lets blob references through that hosts accept', () => {
@@ -106,7 +106,7 @@ describe('unencodableReason', () => {
       size: -1,
       alt: 'x',
     }
-    expect(unencodableReason({ ...note, image: old }, place)).toBeNull()
+    expect(encodeFor({ ...note, image: old }, place)).not.toHaveProperty('reason')
   })
 })
 

@@ -193,6 +193,18 @@ async function allCids(built: Awaited<ReturnType<typeof buildRepo>>) {
   return cids.toList()
 }
 
+it('a repository of too many blocks is refused, and one of just as many is not', async () => {
+  const built = await buildRepo(30)
+  const car = await fullCar(built)
+  const blockCount = built.storage.blocks.size
+  await expect(openRepo(stream(...car), { ...built, maxBlockCount: blockCount - 1 })).rejects.toThrow(
+    `more than ${blockCount - 1} blocks`,
+  )
+  const repo = await openRepo(stream(...car), { ...built, maxBlockCount: blockCount })
+  expect(repo.recordCount).toBe(30)
+  repo.close()
+})
+
 describe('topUp', () => {
   const LATER = '3jzfcijpj2z2b'
   /** A repository of two notes, and what its host serves of it afterwards. */
@@ -248,6 +260,22 @@ describe('topUp', () => {
     await expect(repo.topUp(stream(cut), signer)).rejects.toBeInstanceOf(VerificationError)
     expect(repo).toMatchObject({ rev: REV, recordCount: 2 })
     expect([...repo.records()].map(({ bytes }) => recordFromBytes(bytes).text)).toEqual(['old', 'old'])
+  })
+
+  it('counts what top-ups bring into the limits of size and of blocks', async () => {
+    const forge = new Forge()
+    const key = keysOnLayer(0, 1)[0] ?? ''
+    const first = await forge.commit(forge.node([{ key }]))
+    const car = await forge.car(first)
+    const next = new Forge()
+    const value = next.put({ $type: COLLECTION, text: 'new' })
+    const later = await next.car(await next.commit(next.node([{ key, value }]), { rev: LATER }))
+    const topUp = async (limits: { maxBytes?: number; maxBlockCount?: number }) =>
+      (await openRepo(stream(car), { ...signer, ...limits })).topUp(stream(later), signer)
+    const maxBytes = car.length + later.length
+    await expect(topUp({ maxBytes, maxBlockCount: 6 })).resolves.toMatchObject({ upserts: [{}] })
+    await expect(topUp({ maxBytes: maxBytes - 1 })).rejects.toThrow(`limit of ${maxBytes - 1} bytes`)
+    await expect(topUp({ maxBlockCount: 5 })).rejects.toThrow('more than 5 blocks')
   })
 
   it('keeps only the collections that are wanted, having checked the others', async () => {

@@ -22,8 +22,8 @@ import {
   startWorld,
   traces,
   type World,
-} from './command-line.ts'
-import { dumpTables, OWN_TABLES, rowVersions, type TableDump } from './dump.ts'
+} from '../integration/command-line.ts'
+import { dumpTables, OWN_TABLES, rowVersions, type TableDump } from '../integration/dump.ts'
 
 let world: World
 /** Every row of the appview's before the incident. */

@@ -5,7 +5,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { consumeFirehose, newLiveStatus } from '../../src/firehose/live.ts'
-import { COLLECTION, FakeAuthor, identityOf, startFakeRelay } from './fake-relay.ts'
+import { COLLECTION, FakeAuthor, identityOf, startFakeRelay } from '../integration/fake-relay.ts'
 
 const MEGABYTE = 1024 ** 2
 const MAX_QUEUED_BYTES = 4 * MEGABYTE
