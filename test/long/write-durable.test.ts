@@ -17,7 +17,7 @@ import type { RecordToWrite } from '../../src/pds/write.ts'
 import { freePort } from '../../src/stack/free-port.ts'
 import { type Stack, startStack } from '../../src/stack/index.ts'
 import { blobOf, pictureOf } from '../../src/stack/scenario/images.ts'
-import { bodiesOf, COLLECTION, documents, startWorld, type World } from './write-world.ts'
+import { bodiesOf, COLLECTION, documents, startWorld, type World } from '../integration/write-world.ts'
 
 let stack: Stack
 
@@ -331,7 +331,7 @@ async function spawnWorker(
   { account, pds, inngest }: World,
   { port, checkpointing }: { port: number; checkpointing: boolean },
 ): Promise<ChildProcess> {
-  const worker = spawn(process.execPath, [fileURLToPath(new URL('./write-worker.ts', import.meta.url))], {
+  const worker = spawn(process.execPath, [fileURLToPath(new URL('../integration/write-worker.ts', import.meta.url))], {
     env: {
       PORT: String(port),
       PLC_URL: stack.plcUrl,

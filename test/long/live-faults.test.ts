@@ -12,9 +12,9 @@ import { openDatabase } from '../../src/database/client.ts'
 import { readCursors, saveCursor } from '../../src/database/cursors.ts'
 import type { WriteOp } from '../../src/pds/session.ts'
 import { type Account, type Stack, startStack } from '../../src/stack/index.ts'
-import { applyWrites, fetchAs } from './account-writes.ts'
-import { type Command, type Env, startCommand } from './command-line.ts'
-import { type FirehoseProxy, startFirehoseProxy } from './firehose-proxy.ts'
+import { applyWrites, fetchAs } from '../integration/account-writes.ts'
+import { type Command, type Env, startCommand } from '../integration/command-line.ts'
+import { type FirehoseProxy, startFirehoseProxy } from '../integration/firehose-proxy.ts'
 
 const DOCUMENT = 'site.standard.document'
 const SOON = { timeout: 20_000, interval: 50 }
