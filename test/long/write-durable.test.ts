@@ -331,17 +331,21 @@ async function spawnWorker(
   { account, pds, inngest }: World,
   { port, checkpointing }: { port: number; checkpointing: boolean },
 ): Promise<ChildProcess> {
-  const worker = spawn(process.execPath, [fileURLToPath(new URL('../integration/write-worker.ts', import.meta.url))], {
-    env: {
-      PORT: String(port),
-      PLC_URL: stack.plcUrl,
-      PDS_URL: pds.url,
-      PASSWORD: account.password,
-      INNGEST_URL: inngest.baseUrl,
-      ...(checkpointing ? { CHECKPOINTING: '1' } : {}),
+  const worker = spawn(
+    process.execPath,
+    [fileURLToPath(new URL('../integration/write-worker.ts', import.meta.url))],
+    {
+      env: {
+        PORT: String(port),
+        PLC_URL: stack.plcUrl,
+        PDS_URL: pds.url,
+        PASSWORD: account.password,
+        INNGEST_URL: inngest.baseUrl,
+        ...(checkpointing ? { CHECKPOINTING: '1' } : {}),
+      },
+      stdio: ['ignore', 'pipe', 'inherit'],
     },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  )
   await once(worker.stdout, 'data')
   return worker
 }
