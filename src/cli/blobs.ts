@@ -7,15 +7,19 @@ import { bucketSource } from '../pds/blobs/bucket-source.ts'
 import { type CollectedBlobs, collectBlobs } from '../pds/blobs/collect.ts'
 import { folderSource } from '../pds/blobs/folder-source.ts'
 import { type BlobNetwork, urlSource } from '../pds/blobs/http-source.ts'
-import { pdsSources } from '../pds/blobs/pds-sources.ts'
 import type { RecordWithBlobs } from '../pds/blobs/plan.ts'
 import type { BlobSource } from '../pds/blobs/source.ts'
-import { type BlobSupplier, blobSupplier } from '../pds/blobs/supply.ts'
+import {
+  accountSources,
+  type BlobSupplier,
+  type BlobSupplierOptions,
+  blobSupplier,
+} from '../pds/blobs/supply.ts'
 import { type CliContext, openProduction } from './context.ts'
 import { say, startProgress } from './output.ts'
 
 /** The network as blobs need it: guarded as everything that a DID document or a record leads to. */
-export function blobNetworkOf({ config }: Pick<CliContext, 'config'>): BlobNetwork {
+function blobNetworkOf({ config }: Pick<CliContext, 'config'>): BlobNetwork {
   return {
     fetch: createFetch({ allowLocalhost: config.isOn('allowLocalhost') }),
     queues: createHostQueues(),
@@ -28,13 +32,17 @@ export function blobNetworkOf({ config }: Pick<CliContext, 'config'>): BlobNetwo
  * @throws ConfigError for a source that cannot be one
  */
 export async function blobsOf(context: BlobContext): Promise<BlobSupplier> {
+  return blobSupplier(await supplierOptions(context))
+}
+
+async function supplierOptions(context: BlobContext): Promise<BlobSupplierOptions> {
   const network = blobNetworkOf(context)
-  return blobSupplier({
+  return {
     identity: context.network.identity,
     plcUrl: context.config.required('plcUrl'),
     network,
     sources: await configuredSources(context, network),
-  })
+  }
 }
 
 type BlobContext = Pick<CliContext, 'config' | 'network'>
@@ -57,7 +65,7 @@ function bucketOf(database: Database, text: string): BlobSource {
 }
 
 /** The records that a snapshot's roots hold, as the appview stored them. */
-export function storedRecords(snapshot: Snapshot, { roots }: AppView): RecordWithBlobs[] {
+function storedRecords(snapshot: Snapshot, { roots }: AppView): RecordWithBlobs[] {
   return roots.flatMap(({ table, uriColumn, recordColumn }) =>
     (tableOf(snapshot, table)?.rows ?? []).flatMap((row) => {
       const stored: unknown = JSON.parse(row[recordColumn] ?? 'null')
@@ -78,23 +86,17 @@ export async function collectBlobsOf(
   { folder, isQuiet }: { folder: string; isQuiet: boolean },
 ): Promise<CollectedBlobs> {
   const { did } = snapshot
-  const network = blobNetworkOf(context)
   const progress = startProgress('blobs', isQuiet)
   try {
     return await collectBlobs(storedRecords(snapshot, context.appview), {
       did,
       folder,
-      sources: [...(await configuredSources(context, network)), ...(await hostsOf(context, did, network))],
+      sources: await accountSources(did, await supplierOptions(context)),
       onProgress: progress.update,
     })
   } finally {
     progress.stop()
   }
-}
-
-async function hostsOf({ config, network: { identity } }: BlobContext, did: string, network: BlobNetwork) {
-  const { pdsUrl } = await identity.resolve(did)
-  return pdsSources(did, { pdsUrl, plcUrl: config.required('plcUrl'), network })
 }
 
 export function sayCollectedBlobs(

@@ -13,7 +13,7 @@ export function sayWritePlan(plan: WritePlan, engine: Engine['engine']): void {
 }
 
 /** @returns a line each; what needs attention stands last, since that is what is seen */
-export function writePlanLines(plan: WritePlan): string[] {
+function writePlanLines(plan: WritePlan): string[] {
   return [...summaryLines(plan), ...plan.records.flatMap(recordLines)]
 }
 

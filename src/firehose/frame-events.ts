@@ -1,13 +1,11 @@
 import type { Cid } from '@atproto/lex'
-import { AtUri } from '@atproto/syntax'
-import { messageOf, VerificationError } from '../errors.ts'
 import type { EventSource, RecordEvent } from '../events.ts'
 import type { Identity } from '../network/identity.ts'
 import type { Signer } from '../repo/commit.ts'
-import { type VerifiedOp, verifyCommitFrameInPool } from '../repo/commit-frame.ts'
-import { recordFromBytes } from '../repo/record.ts'
+import { verifyCommitFrameInPool } from '../repo/commit-frame.ts'
 import { SignatureError } from '../repo/repo-errors.ts'
 import type { CommitFrame } from './frame.ts'
+import { eventOf } from './op-event.ts'
 
 export interface FrameEvents {
   /** Root of the commit's tree. */
@@ -34,7 +32,7 @@ export async function verifiedEvents(
   const found: FrameEvents = { data: commit.data, events: [], unreadable: [] }
   for (const op of verified) {
     const event = eventOf(frame, op, options.source)
-    if ('reason' in event) found.unreadable.push(event)
+    if ('reason' in event) found.unreadable.push({ uri: event.uri, reason: event.reason })
     else found.events.push(event)
   }
   return found
@@ -70,24 +68,5 @@ export class AccountKey {
   lookUp(): Promise<Signer> {
     this.#signer ??= this.#identity.refresh(this.#did).then(({ did, signingKey }) => ({ did, signingKey }))
     return this.#signer
-  }
-}
-
-function eventOf(
-  frame: CommitFrame,
-  op: VerifiedOp,
-  source: EventSource,
-): RecordEvent | { uri: string; reason: string } {
-  const { seq, time, commit, rev, repo: did } = frame
-  const { collection, rkey } = op
-  const uri = AtUri.make(did, collection, rkey)
-  const prev = op.prev === undefined ? {} : { prev: op.prev }
-  const base = { source, seq, time, commit, rev, uri, did, collection, rkey, ...prev } as const
-  if (op.action === 'delete') return { ...base, event: 'delete' }
-  try {
-    return { ...base, event: op.action, cid: op.cid, record: recordFromBytes(op.bytes) }
-  } catch (error) {
-    if (!(error instanceof VerificationError)) throw error
-    return { uri: uri.toString(), reason: messageOf(error) }
   }
 }

@@ -68,3 +68,9 @@ function isMap(value: unknown): value is Record<string, unknown> {
 function text(value: unknown): string {
   return typeof value === 'string' ? value : ''
 }
+
+/** The number of the frame in the relay's stream, where the message is one. */
+export function seqOf(message: Message): number | undefined {
+  if (message.kind === 'frame') return message.frame.seq
+  return message.kind === 'other' ? message.seq : undefined
+}

@@ -242,3 +242,9 @@ function notRelay({ host }: URL, problem: string): ConfigError {
     hint: 'Give the address of a relay or PDS with --relay, as wss://bsky.network.',
   })
 }
+
+export function connectionClosed(): UnavailableError {
+  return new UnavailableError('The relay closed the connection, or no longer answers.', {
+    hint: 'Try again later, or replay from the repo.',
+  })
+}

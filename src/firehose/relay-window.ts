@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ConfigError, messageOf, shouldRetry, UnavailableError } from '../errors.ts'
+import { ConfigError, shouldRetry, UnavailableError } from '../errors.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import { didOf, type Frame, SUBSCRIBE_REPOS } from './frame.ts'
-import { type Message, readMessage } from './message.ts'
+import { type Message, readMessage, seqOf } from './message.ts'
 import { MessageFilter } from './message-filter.ts'
-import { openRelaySocket } from './relay-socket.ts'
+import { newestSeq, unknownEnd } from './newest-seq.ts'
+import { connectionClosed, openRelaySocket } from './relay-socket.ts'
+import { Silence } from './silence.ts'
 
 export interface WindowOptions {
   did: string
@@ -45,11 +47,7 @@ const DEFAULT_QUIET_MS = 10_000
 const POSITION_EVERY_MS = 50
 /** Connections in a row that bring nothing new before the relay counts as away. */
 const MAX_ATTEMPTS = 5
-/** Attempts to learn how far the relay is, before a window without an end is one that cannot be had. */
-const MAX_END_ATTEMPTS = 5
 const FIRST_DELAY_MS = 500
-/** Between two looks at whether the first frame has come. */
-const FIRST_SEQ_EVERY_MS = 50
 /** Of the account's frames, how many may wait to be handed over before the relay has to. */
 const MAX_WAITING = 64
 
@@ -104,27 +102,18 @@ class WindowReader {
   findEnd(): () => void {
     if (this.#until !== undefined) return () => undefined
     const stop = new AbortController()
-    const looking = this.#newestSeq(stop.signal).then((seq) => {
+    const looking = newestSeq(this.#options.service, {
+      everyMs: this.#quietMs,
+      signal: stop.signal,
+      logger: this.#logger,
+    }).then((seq) => {
       this.#until = seq
     })
     looking.catch((error: unknown) => {
       if (stop.signal.aborted) this.#logger.trace({ error }, 'no longer looking for the newest seq')
-      else this.#endless = endless(error)
+      else this.#endless = unknownEnd(error)
     })
     return () => stop.abort()
-  }
-
-  async #newestSeq(signal: AbortSignal): Promise<number> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await firstSeq(this.#options.service, signal)
-      } catch (error) {
-        signal.throwIfAborted()
-        if (attempt >= MAX_END_ATTEMPTS) throw error
-        this.#logger.warn({ error, attempt }, 'the newest seq of the relay is not known yet')
-      }
-      await sleep(this.#quietMs, undefined, { signal })
-    }
   }
 
   async *read(): AsyncGenerator<WindowEntry, void, undefined> {
@@ -134,7 +123,7 @@ class WindowReader {
       const before = this.#position
       try {
         yield* this.#readConnection()
-        if (!this.#isDone) throw closed()
+        if (!this.#isDone) throw connectionClosed()
       } catch (error) {
         // Of a busy relay there would be no end otherwise.
         if (this.#endless !== undefined) throw this.#endless
@@ -180,7 +169,7 @@ class WindowReader {
     let nextPositionMs = 0
     try {
       while (!this.#isDone) {
-        const waited = await socket.wait(silence.waitMs(this.#quietMs))
+        const waited = await socket.wait(silence.waitMs(this.#quietMs, POSITION_EVERY_MS))
         if (this.#endless !== undefined) throw this.#endless
         if (counted === 0 && filter.first !== undefined) this.#hear(readMessage(filter.first))
         for (const payload of pings.splice(0)) socket.pong(payload)
@@ -244,98 +233,6 @@ class WindowReader {
   }
 }
 
-/** When a connection has nothing more to give: it was closed, or it is alive and has been silent for long enough. */
-class Silence {
-  #state: 'busy' | 'paused' | 'pinged' | 'drained' | 'closed' = 'busy'
-
-  get isBusy(): boolean {
-    return this.#state === 'busy'
-  }
-
-  get isDrained(): boolean {
-    return this.#state === 'drained'
-  }
-
-  get isOver(): boolean {
-    return this.#state === 'drained' || this.#state === 'closed'
-  }
-
-  /** A moment first, so that the position can be noted. */
-  waitMs(quietMs: number): number {
-    return this.#state === 'busy' ? Math.min(POSITION_EVERY_MS, quietMs) : quietMs
-  }
-
-  /** Nothing came while it was waited for. @throws UnavailableError when not even a ping is answered */
-  next(): 'wait' | 'ping' {
-    if (this.isOver) return 'wait'
-    if (this.#state === 'pinged') throw closed()
-    this.#state = this.#state === 'paused' ? 'pinged' : 'paused'
-    return this.#state === 'pinged' ? 'ping' : 'wait'
-  }
-
-  onMessage(): void {
-    if (this.#state !== 'closed') this.#state = 'busy'
-  }
-
-  onPong(): void {
-    // Answered behind all that was on its way; a message that comes along with it revokes it.
-    if (this.#state === 'pinged') this.#state = 'drained'
-  }
-
-  onClose(): void {
-    this.#state = 'closed'
-  }
-}
-
-async function firstSeq(service: string, signal: AbortSignal): Promise<number> {
-  let seq: number | undefined
-  let isClosed = false
-  const pings: Buffer[] = []
-  const filter = new MessageFilter(Buffer.alloc(0), {
-    onMatch: (message) => {
-      seq ??= seqOf(readMessage(message))
-    },
-    onPing: (payload) => void pings.push(payload),
-    onPong: () => undefined,
-    onClose: () => {
-      isClosed = true
-    },
-  })
-  const socket = await openRelaySocket({
-    service,
-    path: `/xrpc/${SUBSCRIBE_REPOS}`,
-    onBytes: (bytes) => {
-      if (seq === undefined) filter.push(bytes)
-      return seq === undefined
-    },
-    signal,
-  })
-  try {
-    while (seq === undefined) {
-      const waited = await socket.wait(FIRST_SEQ_EVERY_MS)
-      // What came before the end counts.
-      if (seq === undefined && (waited === 'ended' || isClosed)) throw closed()
-      for (const payload of pings.splice(0)) socket.pong(payload)
-    }
-    return seq
-  } finally {
-    socket.close()
-  }
-}
-
-function endless(cause: unknown): UnavailableError {
-  return new UnavailableError(
-    `How far the relay is cannot be learnt: it ended ${MAX_END_ATTEMPTS} connections that asked (${messageOf(cause)}).`,
-    { hint: 'It may allow one connection only. Name the last seq with --until, or try again later.', cause },
-  )
-}
-
-function closed(): UnavailableError {
-  return new UnavailableError('The relay closed the connection, or no longer answers.', {
-    hint: 'Try again later, or replay from the repo.',
-  })
-}
-
 function relayError(
   { service, cursor }: WindowOptions,
   { name, text }: Extract<Message, { kind: 'refusal' }>,
@@ -349,10 +246,4 @@ function relayError(
   return new UnavailableError(`${service} ended the subscription: ${said}`, {
     hint: 'Try again later, or replay from the repo.',
   })
-}
-
-/** The number of the frame in the relay's stream, where the message is one. */
-function seqOf(message: Message): number | undefined {
-  if (message.kind === 'frame') return message.frame.seq
-  return message.kind === 'other' ? message.seq : undefined
 }

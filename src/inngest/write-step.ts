@@ -1,5 +1,5 @@
 import { UnavailableError } from '../errors.ts'
-import { fetchRepo } from '../pds/repo.ts'
+import { fetchRepo, latestCommit } from '../pds/repo.ts'
 import type { Session } from '../pds/session.ts'
 import type { Way } from '../pds/way.ts'
 import {
@@ -101,8 +101,7 @@ export function joinBatches(batches: readonly PlannedBatch[]): PlannedBatch[] {
 /** One small request, where reading the repo is one of many megabytes. */
 async function isAtHead({ source: { did }, tools }: StepRun, { head }: WriteState): Promise<boolean> {
   if (head === undefined) return false
-  const { pdsUrl } = await tools.network.identity.resolve(did)
-  return (await tools.network.xrpc.getLatestCommit(pdsUrl, did)).cid === head.commit
+  return (await latestCommit(did, tools.network)).cid === head.commit
 }
 
 async function planAnew({ tools, way }: StepRun, request: WriteRequest, done: Progress): Promise<void> {

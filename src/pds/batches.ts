@@ -8,7 +8,7 @@ export const MAX_WRITES = 200
 export const MAX_REQUEST_BYTES = 999_000
 
 /** Of the blocks that one commit adds (reference PDS, `actor-store/repo/transactor.ts`). */
-export const MAX_COMMIT_BYTES = 2_000_000
+const MAX_COMMIT_BYTES = 2_000_000
 
 /**
  * What an operation adds to a commit besides its record: the nodes of the tree above it. About 1,200 bytes were

@@ -1,9 +1,18 @@
 import type { Identity } from '../network/identity.ts'
-import type { Xrpc } from '../network/xrpc.ts'
+import type { LatestCommit, Xrpc } from '../network/xrpc.ts'
 import { readVerifiedRepo, type VerifiedRepo } from '../repo/verified-repo.ts'
 
 export interface LiveRepo extends VerifiedRepo {
   pdsUrl: string
+}
+
+/** Where the repo stands, as its PDS says: one small request, and only its word. */
+export async function latestCommit(
+  did: string,
+  { identity, xrpc }: { identity: Identity; xrpc: Xrpc },
+): Promise<LatestCommit> {
+  const { pdsUrl } = await identity.resolve(did)
+  return xrpc.getLatestCommit(pdsUrl, did)
 }
 
 /**

@@ -33,8 +33,6 @@ export interface PutRecord {
   record: JsonObject
   /** CID of the record that this one replaces; null: there must be none. Another one there is an InvalidSwap. */
   swapRecord: string | null
-  /** CID of the commit this is to follow. @defaultValue any */
-  swapCommit?: string
 }
 
 /**

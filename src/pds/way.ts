@@ -5,11 +5,11 @@ import { available, type Budget, charge, POINTS, readyAtMs } from './budget.ts'
  * applyWrites takes up to 200 records in one commit, at 3 points a create. putRecord costs 2, also when it creates,
  * but is a call and a commit for each record.
  */
-export const WAYS = ['applyWrites', 'putRecord'] as const
+const WAYS = ['applyWrites', 'putRecord'] as const
 export type Way = (typeof WAYS)[number]
 
 /** Records a second, as measured on the reference PDS (0.5.35): the slower end of what was seen. */
-export const RECORDS_PER_SECOND: Readonly<Record<Way, number>> = { applyWrites: 700, putRecord: 45 }
+const RECORDS_PER_SECOND: Readonly<Record<Way, number>> = { applyWrites: 700, putRecord: 45 }
 
 export interface Operation extends Sized {
   isCreate: boolean

@@ -41,7 +41,7 @@ function decodeCommit(bytes: Uint8Array): Commit {
  * @throws {@link VerificationError} when the commit is of another account; {@link SignatureError} when the key did
  *   not sign it
  */
-export function verifyCommit(commit: Commit, signer: Signer): void {
+function verifyCommit(commit: Commit, signer: Signer): void {
   const { unsigned, sig } = toVerify(commit, signer)
   if (!isSignedBy(signer.signingKey, unsigned, sig)) throw notSigned(commit, signer)
 }

@@ -12,7 +12,7 @@ interface Place {
  * Some 150 bytes of memory for each are 600 MB, and with the paths of the records about a gigabyte. Without a limit of
  * their own, tiny blocks (25 million of them make a CAR of a gibibyte) would fill the memory and end the process.
  */
-export const DEFAULT_MAX_BLOCK_COUNT = 4_000_000
+const DEFAULT_MAX_BLOCK_COUNT = 4_000_000
 
 export interface BlockLimits {
   /** Size beyond which the CARs are kept on disk. */

@@ -59,7 +59,7 @@ function changesOf(before: UntouchedFingerprint, after: UntouchedFingerprint): s
 }
 
 /** @param now production's rows with the keys of the snapshot's */
-export function compareTable(parent: SnapshotTable, now: RowsById, mask: Mask): UntouchedTable {
+function compareTable(parent: SnapshotTable, now: RowsById, mask: Mask): UntouchedTable {
   const { table, key } = parent
   const rows: ReportRow[] = []
   for (const backup of parent.rows) {

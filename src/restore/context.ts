@@ -4,7 +4,6 @@ import type { Logger } from '../logger.ts'
 import type { Identity } from '../network/identity.ts'
 import type { Xrpc } from '../network/xrpc.ts'
 import type { ConflictPolicy } from '../pds/plan.ts'
-import type { SessionProvider } from '../pds/session.ts'
 import type { RecordToWrite } from '../pds/write.ts'
 
 /** Everything a phase may need of the outside, made once by whoever starts it. */
@@ -48,9 +47,3 @@ export interface WriterSummary {
 
 /** Writes records to the PDS: through Inngest, or in process. */
 export type Writer = (request: WriterRequest) => Promise<WriterSummary>
-
-/** Writers need sessions; who injects one knows where they come from. */
-export interface WriterContext {
-  sessionProvider: SessionProvider
-  network: RestoreContext['network']
-}

@@ -26,11 +26,7 @@ export interface AheadStates {
 }
 
 /** The states of an account's records that are later than this revision; undefined when there are none. */
-export async function statesAhead(
-  database: Database,
-  did: string,
-  rev: string,
-): Promise<AheadStates | undefined> {
+async function statesAhead(database: Database, did: string, rev: string): Promise<AheadStates | undefined> {
   const [operator, pattern] = likeOf(did)
   const answer = await database.client
     .from('record_state')

@@ -5,7 +5,7 @@ import { writeSnapshot } from '../backup/snapshot-file.ts'
 import { type Catalog, readCatalog } from '../database/catalog.ts'
 import type { Database } from '../database/client.ts'
 import type { ConflictPolicy, WritePlan } from '../pds/plan.ts'
-import { fetchRepo, type LiveRepo } from '../pds/repo.ts'
+import { fetchRepo, type LiveRepo, latestCommit } from '../pds/repo.ts'
 import { openSession, type SessionProvider } from '../pds/session.ts'
 import type { ReconcileResult } from '../reconcile/apply.ts'
 import type { RefusedRecords } from '../reconcile/own-records.ts'
@@ -151,9 +151,9 @@ class RestoreRun {
   /** An account or PDS that is not there, or a dead session, is found before anything else is done. */
   async assertWritable(): Promise<void> {
     const { did, sessionProvider } = this.#options
-    const { identity, xrpc } = this.#context.network
-    const { pdsUrl } = await identity.refresh(did)
-    await xrpc.getLatestCommit(pdsUrl, did)
+    const { network } = this.#context
+    await network.identity.refresh(did)
+    await latestCommit(did, network)
     if (sessionProvider !== undefined) await (await openSession(did, sessionProvider)).verify()
   }
 
@@ -193,7 +193,7 @@ class RestoreRun {
 
   async replay(): Promise<Replayed> {
     const { did } = this.#options
-    const { rev } = await fetchRepo(did, this.#context.network)
+    const { rev } = await latestCommit(did, this.#context.network)
     return replayAccount(this.#context, did, { atLeastRev: rev, onProgress: this.#progress('replay') })
   }
 

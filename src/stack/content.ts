@@ -107,7 +107,7 @@ function documentAtMs({ documents, seed }: AuthorOptions, index: number): number
 }
 
 /** Which document breaks its lexicon: one of a publication, in the middle. */
-export function brokenIndex(documents: number): number {
+function brokenIndex(documents: number): number {
   return documents >> 1
 }
 

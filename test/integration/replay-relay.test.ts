@@ -91,7 +91,7 @@ async function replayOf(options: Partial<RelayReplayOptions> = {}) {
     did: account?.did ?? other.did,
     service: proxy.url,
     cursor,
-    quietMs: 100,
+    quietMs: 400,
     identity,
     sink,
     ...options,

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { readSnapshot } from '../../backup/snapshot-file.ts'
 import { EXIT, type ExitCode } from '../../errors.ts'
+import { latestCommit } from '../../pds/repo.ts'
 import type { ReconcileResult } from '../../reconcile/apply.ts'
 import type { ReconcilePlan } from '../../reconcile/plan.ts'
 import {
@@ -40,7 +41,7 @@ export const reconcileCommand: DefineCommand = (program: Command, done) => {
       if (!options.withoutCatchUp)
         await assertCaughtUp(context.production, snapshot.did, {
           isOwnConsumer: context.openSink !== undefined,
-          repoRev: await repoRevOf(context, snapshot.did),
+          repoRev: (await latestCommit(snapshot.did, context.network)).rev,
         })
       const step = { snapshot, catalog, ...recordsOf(await planAgain(context, { snapshot, catalog })) }
       const prepared = await prepareReconcile({ ...databaseOf(context), ...step })
@@ -108,15 +109,9 @@ export function sayReconcileResult(result: ReconcileResult): void {
   }
 }
 
-export function reconcileExitCode(result: ReconcileResult): ExitCode {
+function reconcileExitCode(result: ReconcileResult): ExitCode {
   const isWhole = result.tables.every(({ rows }) =>
     rows.every(({ outcome }) => !['blocked', 'conflict', 'failed'].includes(outcome)),
   )
   return isWhole ? EXIT.complete : EXIT.incomplete
-}
-
-/** Where the account's repo stands now. */
-async function repoRevOf({ network }: CliContext, did: string): Promise<string> {
-  const { pdsUrl } = await network.identity.resolve(did)
-  return (await network.xrpc.getLatestCommit(pdsUrl, did)).rev
 }

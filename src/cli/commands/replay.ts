@@ -216,7 +216,7 @@ function sayAbsent(absent: readonly AbsentRecord[]): void {
   )
 }
 
-export function replayExitCode({ unreadable, counts }: Pick<Replayed, 'unreadable' | 'counts'>): ExitCode {
+function replayExitCode({ unreadable, counts }: Pick<Replayed, 'unreadable' | 'counts'>): ExitCode {
   return unreadable.length === 0 && counts['dead-lettered'] === 0 ? EXIT.complete : EXIT.incomplete
 }
 

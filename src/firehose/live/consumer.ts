@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { messageOf, RestoreError, UnavailableError } from '../../errors.ts'
+import { messageOf, UnavailableError } from '../../errors.ts'
 import { type Logger, silentLogger } from '../../logger.ts'
 import { didOf, type Frame } from '../frame.ts'
 import { type Message, readMessage } from '../message.ts'
@@ -7,14 +7,13 @@ import { followFirehose } from './connection.ts'
 import { CursorSaver } from './cursor-saver.ts'
 import { FrameHandler } from './frame-handler.ts'
 import { FrameQueue } from './frame-queue.ts'
-import type { Gap, LiveOptions } from './options.ts'
+import { Gaps } from './gaps.ts'
+import type { LiveOptions } from './options.ts'
 import { SeqTracker } from './seq-tracker.ts'
 import { type FrameOutcome, type LiveStatus, newLiveStatus } from './status.ts'
 
 /** Frames that may be finished while one before them is not, as during the replay of its repo: some 10 MB. */
 const MAX_AHEAD = 100_000
-/** Time for a relay to begin sending, once it has accepted a connection that names no cursor. */
-const SETTLE_MS = 1000
 const READ_AHEAD_BYTES = 1024 ** 2
 const DRAIN_MS = 10_000
 /** Of the time to drain, what frames under way may take. What hangs must leave time to save what does not. */
@@ -36,14 +35,12 @@ export class LiveConsumer {
   readonly #queue: FrameQueue
   readonly #tracker: SeqTracker
   readonly #saver: CursorSaver
+  readonly #gaps: Gaps
   readonly #handler: FrameHandler
   #failure: { error: unknown } | undefined
   #received: number | undefined
   #arrivals = 0
   #handledFrames = 0
-  /** A gap to be announced once the next connection stands. */
-  #coming: Gap | undefined
-  #connections = 0
   #isFirstOfConnection = true
   /** Where an unreadable message came: met there again, it is what the relay has. */
   #unreadableAfter: number | undefined
@@ -53,7 +50,6 @@ export class LiveConsumer {
     this.#status = options.status ?? newLiveStatus()
     this.#logger = options.logger ?? silentLogger
     this.#received = options.cursor
-    this.#coming = options.gap
     this.#tracker = new SeqTracker(options.cursor)
     this.#queue = new FrameQueue({
       maxFrames: options.maxQueuedFrames ?? 1000,
@@ -74,6 +70,13 @@ export class LiveConsumer {
       handled: () => ({ seq: this.#tracker.safe, events: this.#handledFrames }),
       onFlush: options.onFlush,
       saved: options.cursor,
+    })
+    this.#gaps = new Gaps(options, {
+      status: this.#status,
+      saver: this.#saver,
+      signal: this.#ending.signal,
+      logger: this.#logger,
+      onFailure: (error) => this.#fail(error),
     })
     this.#handler = new FrameHandler(options, this.#status, () => this.#arrivals, this.#ending.signal)
     // Whoever waits for room in the queue must hear of the end.
@@ -150,15 +153,9 @@ export class LiveConsumer {
     const { service } = this.#options
     this.#status.isConnected = true
     this.#status.connections++
-    this.#connections++
     this.#isFirstOfConnection = true
     this.#logger.info({ service, cursor: this.#received }, 'connected to the relay')
-    const isAnew = this.#connections > 1 && this.#received === undefined
-    const gap =
-      this.#coming ??
-      (isAnew ? { from: undefined, to: undefined, reason: 'no-position' as const } : undefined)
-    this.#coming = undefined
-    if (gap !== undefined) this.#replayGap(gap, SETTLE_MS)
+    this.#gaps.connected(this.#received)
   }
 
   async #read(bytes: Uint8Array): Promise<Next> {
@@ -173,7 +170,7 @@ export class LiveConsumer {
         this.#logger.warn({ name: message.name, text: message.text }, 'the relay says')
         if (message.name === 'OutdatedCursor') {
           this.#isFirstOfConnection = false
-          this.#replayGap({ from: this.#received, to: undefined, reason: 'outdated-cursor' })
+          this.#gaps.replay({ from: this.#received, to: undefined, reason: 'outdated-cursor' })
         }
         return 'go on'
       case 'refusal':
@@ -185,7 +182,7 @@ export class LiveConsumer {
 
   /** Queues a frame once there is room for it. @param frame undefined: one that says nothing to us */
   async #take(seq: number, frame: Frame | undefined, bytes: number): Promise<Next> {
-    if (this.#isFirstOfConnection) this.#lookForGap(seq)
+    if (this.#isFirstOfConnection) this.#gaps.lookBefore(seq, this.#received)
     this.#isFirstOfConnection = false
     await this.#room()
     this.#received = seq
@@ -230,39 +227,10 @@ export class LiveConsumer {
     if (outcome === 'handled') this.#handledFrames++
   }
 
-  #lookForGap(seq: number): void {
-    const from = this.#received
-    if (from === undefined) return
-    const { maxSkippedSeqs = 10_000 } = this.#options
-    // Some relays send the frame at the cursor once more; a lower one means that they count anew.
-    const reason = seq < from ? 'future-cursor' : seq - from > maxSkippedSeqs ? 'skipped' : undefined
-    if (reason !== undefined) this.#replayGap({ from, to: seq, reason })
-  }
-
-  #replayGap(gap: Gap, delayMs = 0): void {
-    this.#logger.warn(gap, 'frames were missed: the accounts are replayed')
-    this.#status.gaps++
-    const work = this.#saver.holdBackFor(this.#gapReplay(gap, delayMs))
-    work.catch((error: unknown) => this.#fail(error))
-  }
-
-  async #gapReplay(gap: Gap, delayMs: number): Promise<void> {
-    const { onGap } = this.#options
-    const { signal } = this.#ending
-    if (onGap === undefined) {
-      throw new RestoreError(`Frames after ${gap.from ?? 'the start'} are missing (${gap.reason}).`, {
-        hint: 'Replay the accounts that may have changed, then start without a cursor; or give onGap.',
-      })
-    }
-    await sleep(delayMs, undefined, { signal })
-    this.#status.replays++
-    await onGap(gap, signal).finally(() => this.#status.replays--)
-  }
-
   #refused({ name, text }: Extract<Message, { kind: 'refusal' }>): Next {
     this.#logger.warn({ name, text, cursor: this.#received }, 'the relay refuses')
     if (name === 'FutureCursor') {
-      this.#coming = { from: this.#received, to: undefined, reason: 'future-cursor' }
+      this.#gaps.expect({ from: this.#received, to: undefined, reason: 'future-cursor' })
       this.#received = undefined
     }
     return 'reconnect'

@@ -3,6 +3,7 @@ import { messageOf, UnavailableError } from '../../errors.ts'
 import { type Logger, silentLogger } from '../../logger.ts'
 import { readCarBytes } from '../../repo/car.ts'
 import { signedCommitOf } from '../../repo/commit.ts'
+import { isEmptyTree } from '../../repo/mst.ts'
 import {
   type AccountFrame,
   type CommitFrame,
@@ -26,9 +27,6 @@ import {
   verifiedEventsOf,
   withSigner,
 } from './verified-events.ts'
-
-/** CID of the MST node that holds nothing: `{ e: [], l: null }`. */
-const EMPTY_TREE = 'bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm'
 
 const MAX_REPLAY_MS = 600_000
 /** After its signal, what a replay may wait for: a silent host for a minute, then a note in the database. */
@@ -144,19 +142,20 @@ export class FrameHandler {
 
   async #sync(arrived: Arrived<SyncFrame>): Promise<FrameOutcome> {
     const { frame } = arrived
-    let commit: { rev: string; data: string }
+    let commit: { rev: string; data: string; isEmpty: boolean }
     try {
       const car = readCarBytes(frame.blocks)
       const { identity } = this.#options
       const signed = await withSigner(frame.did, identity, (signer) => signedCommitOf(car, signer))
-      commit = { rev: signed.commit.rev, data: signed.commit.data.toString() }
+      const { rev, data } = signed.commit
+      commit = { rev, data: data.toString(), isEmpty: isEmptyTree(data) }
     } catch (error) {
       if (stopsEverybody(error, frame.did)) throw error
       return this.#broken(arrived, messageOf(error))
     }
     // A PDS announces each new account with a #sync of its empty repo. There is nothing to fetch then, and a replay
     // would run ahead of the account's first records and keep their side effects from happening.
-    const isNew = commit.data === EMPTY_TREE && !this.#chains.has(frame.did)
+    const isNew = commit.isEmpty && !this.#chains.has(frame.did)
     const isNews = !isNew && !this.#chains.isAt(frame.did, commit)
     if (isNews) await this.#broken(arrived, 'the host says that the repo must be fetched afresh (#sync)')
     this.#chains.advance(frame.did, commit.rev, commit.data)

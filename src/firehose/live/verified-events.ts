@@ -1,16 +1,15 @@
-import { AtUri } from '@atproto/syntax'
 import { retrying } from '../../database/retry.ts'
-import { messageOf, shouldRetry, VerificationError } from '../../errors.ts'
+import { shouldRetry } from '../../errors.ts'
 import type { RecordEvent } from '../../events.ts'
 import type { AccountIdentity, Identity } from '../../network/identity.ts'
 import type { Signer } from '../../repo/commit.ts'
-import { type VerifiedOp, verifyCommitFrameInPool } from '../../repo/commit-frame.ts'
-import { recordFromBytes } from '../../repo/record.ts'
+import { verifyCommitFrameInPool } from '../../repo/commit-frame.ts'
 import { SignatureError } from '../../repo/repo-errors.ts'
 import type { CommitFrame } from '../frame.ts'
+import { eventOf, type UnreadableRecord } from '../op-event.ts'
 
 /** An event, or a record of which none can be made. */
-export type VerifiedEvent = RecordEvent | { uri: string; bytes: Uint8Array; reason: string }
+export type VerifiedEvent = RecordEvent | UnreadableRecord
 
 export interface VerifiedCommit {
   events: VerifiedEvent[]
@@ -33,7 +32,10 @@ export async function verifiedEventsOf(
   const verified = await withSigner(frame.repo, identity, (signer) =>
     verifyCommitFrameInPool({ ...signer, blocks: frame.blocks, commit: frame.commit, rev: frame.rev, ops }),
   )
-  return { events: verified.ops.map((op) => eventOf(frame, op)), data: verified.commit.data.toString() }
+  return {
+    events: verified.ops.map((op) => eventOf(frame, op, 'firehose')),
+    data: verified.commit.data.toString(),
+  }
 }
 
 /** The signing key may have changed since it was cached: one more try with the DID document as it is now. */
@@ -65,19 +67,4 @@ function lookedUp(did: string, lookUp: () => Promise<AccountIdentity>): Promise<
 
 function signerOf({ did, signingKey }: AccountIdentity): Signer {
   return { did, signingKey }
-}
-
-function eventOf(frame: CommitFrame, op: VerifiedOp): VerifiedEvent {
-  const { seq, time, commit, rev, repo: did } = frame
-  const { collection, rkey } = op
-  const uri = AtUri.make(did, collection, rkey)
-  const prev = op.prev === undefined ? {} : { prev: op.prev }
-  const base = { source: 'firehose', seq, time, commit, rev, uri, did, collection, rkey, ...prev } as const
-  if (op.action === 'delete') return { ...base, event: 'delete' }
-  try {
-    return { ...base, event: op.action, cid: op.cid, record: recordFromBytes(op.bytes) }
-  } catch (error) {
-    if (!(error instanceof VerificationError)) throw error
-    return { uri: uri.toString(), bytes: op.bytes, reason: messageOf(error) }
-  }
 }

@@ -23,13 +23,21 @@ export interface BlobSupplierOptions {
 }
 
 /** @throws of the supplier: UnavailableError, VerificationError when the account's PDS cannot be found */
-export function blobSupplier({ identity, plcUrl, network, sources = [] }: BlobSupplierOptions): BlobSupplier {
+export function blobSupplier(options: BlobSupplierOptions): BlobSupplier {
   return async (did) => {
-    const { pdsUrl } = await identity.resolve(did)
-    const hosts = await pdsSources(did, { pdsUrl, plcUrl, network })
+    const { pdsUrl } = await options.identity.resolve(did)
     return {
-      isServed: servedBlobs(pdsUrl, did, network),
-      finder: new BlobFinder(did, [...sources, ...hosts]),
+      isServed: servedBlobs(pdsUrl, did, options.network),
+      finder: new BlobFinder(did, await accountSources(did, options)),
     }
   }
+}
+
+/** All sources of one account's blobs, in the order in which they are asked. @throws as the supplier does */
+export async function accountSources(
+  did: string,
+  { identity, plcUrl, network, sources = [] }: BlobSupplierOptions,
+): Promise<BlobSource[]> {
+  const { pdsUrl } = await identity.resolve(did)
+  return [...sources, ...(await pdsSources(did, { pdsUrl, plcUrl, network }))]
 }

@@ -69,7 +69,7 @@ export interface Reply {
   body: Json
 }
 
-export const RUN_STATUSES = ['Running', 'Completed', 'Failed', 'Cancelled'] as const
+const RUN_STATUSES = ['Running', 'Completed', 'Failed', 'Cancelled'] as const
 export type RunStatus = (typeof RUN_STATUSES)[number]
 
 /** Retries of a function that names no number, as on the server. */

@@ -25,7 +25,7 @@ export const SOME_THEME: JsonObject = {
   accentBackground: { $type: `${COLOR}#rgba`, r: 0, g: 87, b: 183, a: 80 },
   pageWidth: 720,
 }
-export const ALL_THEME: JsonObject = {
+const ALL_THEME: JsonObject = {
   ...SOME_THEME,
   pageBackground: { $type: `${COLOR}#rgba`, r: 255, g: 255, b: 255, a: 100 },
   accentText: { $type: `${COLOR}#rgb`, r: 255, g: 255, b: 255 },
