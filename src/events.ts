@@ -216,6 +216,23 @@ export interface Root {
   recordColumn: string
 }
 
+/** A reference that the schema does not declare as a foreign key. */
+export interface VirtualReference {
+  child: string
+  /** A column of the child, or a path of keys into one that holds JSON: `['data', 'site', 'uri']`. */
+  path: readonly [column: string, ...keys: string[]]
+  parent: string
+  parentColumn: string
+  /** What the appview's own code does to such rows when the parent goes; a path into JSON is never set to null. */
+  onDelete: 'cascade' | 'set null' | 'no action'
+}
+
+/** A unique key that the appview's own code keeps and the schema does not declare. */
+export interface VirtualUniqueKey {
+  table: string
+  columns: readonly string[]
+}
+
 /** A description of an appview: all that this project knows about one. */
 export interface AppView {
   name: string
@@ -229,6 +246,13 @@ export interface AppView {
   untouchableTables: readonly string[]
   /** Tables to bring back before the others because they keep side effects from firing twice. */
   guardTables: readonly string[]
+  virtualReferences?: readonly VirtualReference[]
+  virtualUniqueKeys?: readonly VirtualUniqueKey[]
+  /**
+   * Tables below the roots that whoever wrote this description has looked at, besides those that it names elsewhere.
+   * Of every other one `doctor` says that it is new; a restore treats them all alike.
+   */
+  knownTables?: readonly string[]
   /**
    * What becomes of an account's records when its host says that it is gone or back: `delete` takes them away as if
    * each had been deleted; they return with the replay that follows when the account does. @defaultValue they stay

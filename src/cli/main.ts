@@ -8,8 +8,7 @@ if (major < 22 || (major === 22 && minor < 18)) {
   process.exit(2)
 }
 // What V8 compiled is kept in the temporary folder: half of a short command's time is compiling.
-const { enableCompileCache } = await import('node:module')
-enableCompileCache()
+process.getBuiltinModule('node:module').enableCompileCache()
 const { main } = await import('./program.ts')
 await main(process.argv.slice(2))
 

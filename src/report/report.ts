@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { EXIT, type ExitCode } from '../errors.ts'
-import { COMPARISON_CLASSES, PROOFS, REFUSALS, VERDICTS, type Verdict } from '../events.ts'
+import { COMPARISON_CLASSES, PROOFS, REFUSALS, ROW_OUTCOMES, VERDICTS, type Verdict } from '../events.ts'
 import { PROOF_SOURCES } from '../pds/original-cid.ts'
 
 /** Raised with every change that an older reader would misread. */
@@ -126,6 +126,23 @@ const untouchedShape = z.strictObject({
   changedTables: z.array(z.string()),
 })
 
+const runShape = z.strictObject({
+  /** ISO 8601. */
+  startedAt: z.string(),
+  phases: z.array(
+    z.strictObject({ phase: z.string(), startedAt: z.string(), seconds: z.number().nonnegative() }),
+  ),
+  tables: z.array(
+    z.strictObject({
+      table: z.string(),
+      /** Of the snapshot's rows, those that were there when the restore began. */
+      atStart: count,
+      /** What the reconcile did with the snapshot's rows; the sum is their number. */
+      outcomes: z.partialRecord(z.enum(ROW_OUTCOMES), count),
+    }),
+  ),
+})
+
 /** The JSON that `--json` prints: a contract. Unknown fields are refused. */
 export const reportSchema = z.strictObject({
   format: z.literal(REPORT_FORMAT),
@@ -145,12 +162,15 @@ export const reportSchema = z.strictObject({
   /** Restored rows of other accounts' records that nobody has looked for. */
   unverified: count,
   notes: z.array(z.string()),
+  /** Of the restore that ran before the comparison, if one did. */
+  run: runShape.optional(),
 })
 
 export type Report = z.infer<typeof reportSchema>
 export type ReportTable = Report['tables'][number]
 export type ReportRow = ReportTable['rows'][number]
 export type ReportRecord = Report['records']['items'][number]
+export type ReportRun = NonNullable<Report['run']>
 export type UntouchedTable = Report['untouched']['tables'][number]
 
 type Judged = Omit<Report, 'verdict'>

@@ -65,7 +65,7 @@ async function importTables(
   await inTransaction(backup, 'begin', async () => {
     // As a restore of a dump does: no trigger fires and no foreign key is checked.
     await backup.query('set local session_replication_role = replica')
-    await backup.query(`truncate ${tables.map((table) => qualified(table.name)).join(', ')}`)
+    await backup.query(`truncate ${tables.map((table) => qualified(table.name)).join(', ')} cascade`)
     for (const [index, table] of tables.entries()) {
       await backup.query(`copy ${target(table)} from ${literal(join(files, String(index)))}`)
     }

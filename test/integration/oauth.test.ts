@@ -14,26 +14,12 @@ import { createIdentity } from '../../src/network/identity.ts'
 import { clientOf } from '../../src/pds/sessions/logged-in.ts'
 import { loginFolder } from '../../src/pds/sessions/login-folder.ts'
 import { listStored } from '../../src/stack/scenario/repo.ts'
+import { browserTitle, CHROMIUM, CHROMIUM_FLAGS, hasChromium } from './browser.ts'
 import { type Command, jsonOf, startCommand, startWorld, traces, type World } from './command-line.ts'
 
-const CHROMIUM = '/usr/bin/chromium'
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
 const COLLECTIONS = ['site.standard.publication', 'site.standard.document']
 
-const hasBrowser = existsSync(CHROMIUM)
-const title = hasBrowser
-  ? 'login in a browser'
-  : `login in a browser (skipped: there is no ${CHROMIUM}; "apt-get install chromium" brings it)`
-
-describe.skipIf(!hasBrowser)(title, () => {
+describe.skipIf(!hasChromium)(browserTitle('login in a browser'), () => {
   let world: World
   let profile: string
   let browser: BrowserContext
@@ -48,7 +34,7 @@ describe.skipIf(!hasBrowser)(title, () => {
     browser = await chromium.launchPersistentContext(profile, {
       executablePath: CHROMIUM,
       headless: true,
-      args: FLAGS,
+      args: CHROMIUM_FLAGS,
     })
   })
   afterAll(async () => {
