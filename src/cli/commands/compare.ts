@@ -11,6 +11,7 @@ import { type CliContext, openCatalog, openContext } from '../context.ts'
 import { examples, jsonOption, snapshotOption } from '../options.ts'
 import { printReport } from '../output.ts'
 import { planAgain } from '../plan-again.ts'
+import { htmlOption, writeReportPage } from '../report-page.ts'
 
 export const compareCommand: DefineCommand = (program: Command, done) => {
   program
@@ -18,12 +19,17 @@ export const compareCommand: DefineCommand = (program: Command, done) => {
     .description("Hold the tables and the repo against the snapshot; the exit code is the verdict's.")
     .addOption(snapshotOption())
     .addOption(jsonOption())
-    .addHelpText('after', examples('compare', 'compare --snapshot FILE --json > report.json'))
-    .action(async (options: { snapshot: string; json?: true }) => {
+    .addOption(htmlOption())
+    .addHelpText(
+      'after',
+      examples('compare', 'compare --snapshot FILE --json > report.json', 'compare --html report.html'),
+    )
+    .action(async (options: { snapshot: string; json?: true; html?: string }) => {
       const snapshot = await readSnapshot(options.snapshot)
       const context = await openContext(options)
       const report = await compareSnapshot(context, await openCatalog(context), snapshot)
       printReport(report, options.json === true)
+      if (options.html !== undefined) await writeReportPage(options.html, report)
       done(exitCodeOf(report.verdict))
     })
 }
