@@ -4,12 +4,13 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { ConfigError, EXIT, messageOf, ReplayError } from '../src/errors.ts'
 import { live } from './bench/live/index.ts'
+import { reconcile } from './bench/reconcile/index.ts'
 import { replay } from './bench/replay/index.ts'
 import { type Benchmark, meetsGoal, tableOf } from './bench/result.ts'
 import { scoped } from './bench/scoped/index.ts'
 import { write } from './bench/write/index.ts'
 
-const BENCHMARKS: readonly Benchmark[] = [live, write, replay, scoped]
+const BENCHMARKS: readonly Benchmark[] = [live, write, replay, scoped, reconcile]
 const RESULTS = new URL('./bench/results.json', import.meta.url)
 
 function parse(): { benchmark: Benchmark; json: boolean } {

@@ -246,6 +246,11 @@ export interface AppView {
   untouchableTables: readonly string[]
   /** Tables to bring back before the others because they keep side effects from firing twice. */
   guardTables: readonly string[]
+  /**
+   * Tables below the roots whose rows are made from records of collections that no handler here takes; `of` is the
+   * column that holds the record's AT-URI. Before such a row comes back its record is looked for, as for any other.
+   */
+  foreignRecords?: readonly { table: string; of: string }[]
   virtualReferences?: readonly VirtualReference[]
   virtualUniqueKeys?: readonly VirtualUniqueKey[]
   /**

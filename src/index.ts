@@ -33,6 +33,8 @@ export type {
   RowOutcome,
   UpsertRow,
   Verdict,
+  VirtualReference,
+  VirtualUniqueKey,
 } from './events.ts'
 export {
   COMPARISON_CLASSES,
@@ -83,6 +85,13 @@ export {
   type IdentityOptions,
 } from './network/identity.ts'
 export { createXrpc, type LatestCommit, type Xrpc, type XrpcOptions } from './network/xrpc.ts'
+
+// What a delete of an account's rows takes, by the foreign keys and by the references that a description names.
+export { type Edge, edgesOf } from './backup/edges.ts'
+export { type BlastRadius, blastRadiusOf } from './backup/closure.ts'
+export { type ClosureReport, closureReport } from './backup/closure-report.ts'
+export { countClosure } from './backup/count-closure.ts'
+export type { Trigger } from './database/triggers.ts'
 
 // The snapshot: taken from the backup, written to a file, read and checked.
 export { assertDifferent } from './backup/backup-check.ts'
@@ -190,7 +199,16 @@ export {
 } from './reconcile/reconcile.ts'
 export type { RefusedRecords } from './reconcile/own-records.ts'
 export type { ReconcilePlan } from './reconcile/plan.ts'
-export { type ApplyOptions, applyReconcile, type ReconcileResult } from './reconcile/apply.ts'
+export type { ConsentDecision, ConsentDecisions } from './reconcile/consent/decision.ts'
+export type { ReconcilePolicy } from './reconcile/input.ts'
+export type { IncludeDerived } from './reconcile/included.ts'
+export {
+  type ApplyOptions,
+  applyReconcile,
+  overwrittenBy,
+  type OverwrittenRow,
+  type ReconcileResult,
+} from './reconcile/apply.ts'
 
 // The comparison of snapshot, repo and tables, and its verdict.
 export { type CompareOptions, compareAccount } from './report/compare.ts'
@@ -203,6 +221,7 @@ export {
   reportSchema,
 } from './report/report.ts'
 export { type RenderOptions, renderReport } from './report/terminal.ts'
+export { renderHtml } from './report/html/page.ts'
 
 // One account: all phases in order, or one of them.
 export type { RestoreContext, Writer } from './restore/context.ts'
@@ -215,4 +234,14 @@ export {
 } from './restore/restore.ts'
 export { executeWrite, type PreparedWrite, type PrepareWriteOptions, prepareWrite } from './restore/write.ts'
 export type { WriteScope } from './restore/write-scope.ts'
+export type { ReconcileParts } from './restore/reconcile-rows.ts'
 export { type Replayed, replayAccount } from './restore/replay.ts'
+export {
+  assertAccepted,
+  type ConsentCounts,
+  type ConsentPolicy,
+  prepareWithConsent,
+  reconcileAsked,
+  UNREACHABLE_POLICIES,
+} from './restore/consent.ts'
+export type { WithdrawnShare } from './reconcile/consent/withdrawn-share.ts'

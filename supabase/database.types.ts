@@ -1206,6 +1206,15 @@ export type Database = {
         }
         Returns: string[]
       }
+      firehose_replay_above: {
+        Args: {
+          tbl: unknown
+          rows: Json
+          watched: string[]
+          depth?: number
+        }
+        Returns: Json
+      }
       firehose_replay_accounts: {
         Args: {
           batch: string
@@ -1221,6 +1230,16 @@ export type Database = {
       firehose_replay_catalog: {
         Args: never
         Returns: Json
+      }
+      firehose_replay_decide: {
+        Args: {
+          b: Json
+          rows: Json
+        }
+        Returns: {
+          rows: Json
+          verdicts: Json
+        }
       }
       firehose_replay_delete: {
         Args: {
@@ -1271,6 +1290,34 @@ export type Database = {
           on_delete: string
         }[]
       }
+      firehose_replay_foresee: {
+        Args: {
+          batch: string
+        }
+        Returns: Json
+      }
+      firehose_replay_hanging: {
+        Args: {
+          batch: string
+        }
+        Returns: number
+      }
+      firehose_replay_has_triggers: {
+        Args: {
+          tbl: unknown
+        }
+        Returns: boolean
+      }
+      firehose_replay_holders: {
+        Args: {
+          tbl: unknown
+          key_cols: string[]
+          cols: string[]
+          virtual_keys: Json
+          rows: Json
+        }
+        Returns: Json
+      }
       firehose_replay_key_sql: {
         Args: {
           alias: string
@@ -1292,13 +1339,24 @@ export type Database = {
         }
         Returns: undefined
       }
-      firehose_replay_parent_rows: {
+      firehose_replay_move_sequences: {
         Args: {
-          parent: unknown
-          parent_columns: string[]
-          columns: string[]
-          source: string
-          rows: Json
+          tbl: unknown
+          cols: string[]
+          ids: Json
+        }
+        Returns: Json
+      }
+      firehose_replay_moved: {
+        Args: {
+          earlier: Json
+          later: Json
+        }
+        Returns: Json
+      }
+      firehose_replay_observe: {
+        Args: {
+          batch: string
         }
         Returns: Json
       }
@@ -1354,6 +1412,12 @@ export type Database = {
         }
         Returns: Json
       }
+      firehose_replay_rows: {
+        Args: {
+          batch: string
+        }
+        Returns: Json
+      }
       firehose_replay_set_columns: {
         Args: {
           batch: string
@@ -1398,10 +1462,22 @@ export type Database = {
         Args: never
         Returns: undefined
       }
+      firehose_replay_text_sql: {
+        Args: {
+          alias: string
+          columns: string[]
+        }
+        Returns: string
+      }
+      firehose_replay_trigger_functions: {
+        Args: never
+        Returns: Json
+      }
       firehose_replay_typed_sql: {
         Args: {
           tbl: unknown
           columns: string[]
+          part?: string
         }
         Returns: string
       }

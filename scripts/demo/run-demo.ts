@@ -68,6 +68,10 @@ export interface DemoResult {
   accounts: number
   tables: Record<string, { before: number; afterIncident: number; afterRestore: number }>
   records: { expected: number; identicalCid: number }
+  /** Rows of readers that came back without a proof of their records. */
+  unverified: number
+  /** What the readers' repos said of the rows that no replay of the author gives back. */
+  consent: RestoreResult['consent']
   /** Documents that subscribers would have been mailed about more than once. */
   mailedTwice: number
   durationMs: Record<string, number>
@@ -139,11 +143,14 @@ async function live(stack: Stack, options: DemoOptions, { say, inspect, clock }:
     await inspect('after-incident', demo)
 
     say('\nfirehose-replay restore:')
-    const { report, durationMs } = await demo.restore()
+    const { report, durationMs, consent } = await demo.restore()
     await consumer.caughtUp()
     const afterRestore = await tableCounts(stack, scenario)
     await inspect('after-restore', demo)
     say(countsTable({ before, afterIncident, afterRestore }))
+    say(
+      `\n${consent.asked} rows came from records of readers: ${consent.same} of these were proven to be in their repos, ${consent.unreachable} not looked for.`,
+    )
 
     const result: DemoResult = {
       verdict: report.verdict,
@@ -159,6 +166,8 @@ async function live(stack: Stack, options: DemoOptions, { say, inspect, clock }:
         ]),
       ),
       records: { expected: report.records.expected, identicalCid: report.records.identicalCid },
+      unverified: report.unverified,
+      consent,
       mailedTwice: scenario.documents.filter((uri) => (consumer.mails.get(uri) ?? 0) > 1).length,
       durationMs: { ...clock.durationMs, ...durationMs },
     }

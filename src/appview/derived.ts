@@ -8,3 +8,12 @@ export function derivedTable(appview: Pick<AppView, 'handlers'>, table: string):
   }
   return undefined
 }
+
+/** The column that holds the AT-URI of the record that a row of this table is made from, if it is made from one. */
+export function recordColumn(
+  appview: Pick<AppView, 'handlers' | 'foreignRecords'>,
+  table: string,
+): string | undefined {
+  const foreign = appview.foreignRecords?.find((candidate) => candidate.table === table)
+  return derivedTable(appview, table)?.of ?? foreign?.of
+}

@@ -1,4 +1,4 @@
-import { inLists, quoteValue } from '../database/exact.ts'
+import { filterName, inLists, quoteValue } from '../database/exact.ts'
 
 /** A PostgREST filter, as readExact takes it. */
 export type Filter = readonly [column: string, condition: string]
@@ -23,8 +23,10 @@ export function keyFilters(
       maxBytes,
     ).map((list) => [column, list])
   }
+  // A list of one and no `eq`: Supabase Lite takes a quoted value's escapes for part of the value there.
   const terms = values.map(
-    (tuple) => `and(${columns.map((name, i) => `${name}.eq.${quoteValue(tuple[i] ?? '')}`).join(',')})`,
+    (tuple) =>
+      `and(${columns.map((name, i) => `${filterName(name)}.in.(${quoteValue(tuple[i] ?? '')})`).join(',')})`,
   )
   // Under `and`, because `or` is where readExact says which page it wants.
   return cut(terms, maxBytes).map((group) => ['and', `(or(${group.join(',')}))`])

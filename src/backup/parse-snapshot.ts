@@ -1,10 +1,22 @@
 import { z } from 'zod'
 import type { ExactRow } from '../database/exact.ts'
 import { SnapshotError } from '../errors.ts'
+import type { Source } from './json-places.ts'
+import { lazyRows } from './rows.ts'
 import { SNAPSHOT_FORMAT, type Snapshot, type SnapshotTable } from './snapshot.ts'
-import { digestOf, isOther, OTHER_TABLES, PARENTS } from './snapshot-text.ts'
+import {
+  AGAIN,
+  notASnapshot,
+  type Place,
+  placesOf,
+  type SnapshotPlaces,
+  valuesAt,
+} from './snapshot-places.ts'
+import { digestOf, isOther, OTHER_TABLES, PARENTS, rowsDigest } from './snapshot-text.ts'
 
-const versionShape = z.object({ meta: z.object({ format: z.number() }) })
+const versionShape = z.object({ format: z.number() })
+
+const lackingShape = z.strictObject({ table: z.string(), columns: z.array(z.string()).exactOptional() })
 
 const headShape = z.strictObject({
   table: z.string(),
@@ -15,58 +27,49 @@ const headShape = z.strictObject({
 })
 type Head = z.infer<typeof headShape>
 
-const rowsShape = z.array(z.record(z.string(), z.string().nullable()))
+const fileShape = z.object({
+  did: z.string().startsWith('did:'),
+  meta: z.strictObject({
+    format: z.literal(SNAPSHOT_FORMAT),
+    extractedAt: z.iso.datetime(),
+    from: z.string(),
+    appview: z.string(),
+    emptySections: z.array(z.string()),
+    lacking: z.array(lackingShape),
+    dropped: z.array(lackingShape),
+    tables: z.array(headShape),
+    parents: z.array(headShape),
+    digest: z.string(),
+  }),
+})
+type Meta = z.infer<typeof fileShape>['meta']
 
-const fileShape = z
-  .object({
-    did: z.string().startsWith('did:'),
-    [OTHER_TABLES]: z.record(z.string(), rowsShape),
-    [PARENTS]: z.record(z.string(), rowsShape),
-    meta: z.strictObject({
-      format: z.literal(SNAPSHOT_FORMAT),
-      extractedAt: z.iso.datetime(),
-      from: z.string(),
-      appview: z.string(),
-      emptySections: z.array(z.string()),
-      tables: z.array(headShape),
-      parents: z.array(headShape),
-      digest: z.string(),
-    }),
-  })
-  .catchall(rowsShape)
-type SnapshotFile = z.infer<typeof fileShape>
-
-const AGAIN = 'Run extract again.'
+type Lists = ReadonlyMap<string, Place | undefined>
 
 /**
- * The snapshot that a file's text holds. Messages name places in the file and never values: they may be capabilities.
+ * The snapshot that a text holds. Its rows stay there: they are checked now, one after the other, and read again from
+ * `source` at each walk over them. Messages name places in the file and never values: they may be capabilities.
  *
  * @throws SnapshotError
  */
-export function parseSnapshot(text: string): Snapshot {
-  const file = checkShape(parseJson(text))
-  const { did, meta } = file
-  const sections = sectionsOf(file)
+export function parseSnapshot(source: Source): Snapshot {
+  const places = placesOf(source)
+  const { did, meta } = checkedShape(places)
+  const lists = listsOf(places)
+  const table = (head: Head, holder: Lists, name: string) => tableOf(head, holder.get(name), source)
+  const { tables, parents, digest, ...rest } = meta
   const snapshot: Snapshot = {
     did,
-    tables: meta.tables.map((head) => {
-      return checkedTable(
-        head,
-        isOther(head) ? file[OTHER_TABLES] : sections,
-        isOther(head) ? head.table : head.section,
-      )
-    }),
-    parents: meta.parents.map((head) => checkedTable(head, file[PARENTS], head.table)),
-    meta: {
-      format: meta.format,
-      extractedAt: meta.extractedAt,
-      from: meta.from,
-      appview: meta.appview,
-      emptySections: meta.emptySections,
-    },
+    tables: tables.map((head) =>
+      isOther(head)
+        ? table(head, lists[OTHER_TABLES], head.table)
+        : table(head, lists.sections, head.section),
+    ),
+    parents: parents.map((head) => table(head, lists[PARENTS], head.table)),
+    meta: rest,
   }
-  refuseUnlisted(file, sections)
-  if (digestOf(snapshot) !== meta.digest) {
+  refuseUnlisted(meta, lists)
+  if (digestOf(snapshot, checkedDigest) !== digest) {
     throw new SnapshotError('The snapshot was changed after it was written: its digest does not fit.', {
       hint: `${AGAIN} Leave the file as it is; what to bring back is chosen by flags.`,
     })
@@ -74,81 +77,112 @@ export function parseSnapshot(text: string): Snapshot {
   return snapshot
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw new SnapshotError('The snapshot is cut short or is not JSON.', { hint: AGAIN, cause })
-  }
-}
-
-function checkShape(value: unknown): SnapshotFile {
-  const version = versionShape.safeParse(value)
-  if (!version.success) {
-    throw new SnapshotError('The file is JSON but no snapshot: it has no meta.format.', {
-      hint: 'Give a file that the extract command wrote.',
-    })
-  }
-  const { format } = version.data.meta
+function checkedShape({ did, meta }: SnapshotPlaces): z.infer<typeof fileShape> {
+  const version = versionShape.safeParse(meta)
+  if (!version.success) throw notASnapshot()
+  const { format } = version.data
   if (format !== SNAPSHOT_FORMAT) {
     throw new SnapshotError(
       `The snapshot is of format version ${format}; this program reads version ${SNAPSHOT_FORMAT}.`,
       { hint: 'Run extract again with this version, or use the version that wrote the file.' },
     )
   }
-  const checked = fileShape.safeParse(value)
+  const checked = fileShape.safeParse({ did, meta })
   if (checked.success) return checked.data
   const [issue] = checked.error.issues
-  const place = issue?.path.join('.') || 'its top level'
-  throw new SnapshotError(`The snapshot is not as extract writes it, at ${place}: ${issue?.message}`, {
-    hint: AGAIN,
-  })
+  throw misshapen(issue?.path.join('.') ?? '', issue?.message ?? '')
 }
 
-function sectionsOf(file: SnapshotFile): Record<string, ExactRow[]> {
-  const { did: _did, meta: _meta, [OTHER_TABLES]: _others, [PARENTS]: _parents, ...sections } = file
-  return sections
+function misshapen(place: string, what: string): SnapshotError {
+  return new SnapshotError(
+    `The snapshot is not as extract writes it, at ${place || 'its top level'}: ${what}`,
+    {
+      hint: AGAIN,
+    },
+  )
 }
 
-function checkedTable(head: Head, holder: Record<string, ExactRow[]>, name: string): SnapshotTable {
+interface SnapshotLists {
+  sections: Lists
+  [OTHER_TABLES]: Lists
+  [PARENTS]: Lists
+}
+
+function listsOf(places: SnapshotPlaces): SnapshotLists {
+  const { sections, [OTHER_TABLES]: others, [PARENTS]: parents } = places
+  if (others === undefined) throw misshapen(OTHER_TABLES, 'expected lists by table')
+  if (parents === undefined) throw misshapen(PARENTS, 'expected lists by table')
+  const holders: [prefix: string, lists: Lists][] = [
+    ['', sections],
+    [`${OTHER_TABLES}.`, others],
+    [`${PARENTS}.`, parents],
+  ]
+  for (const [prefix, lists] of holders) {
+    for (const [name, place] of lists)
+      if (place === undefined) throw misshapen(`${prefix}${name}`, 'expected a list of rows')
+  }
+  return { sections, [OTHER_TABLES]: others, [PARENTS]: parents }
+}
+
+function tableOf(head: Head, place: Place | undefined, source: Source): SnapshotTable {
   const { table, section, columns, key, count } = head
-  const rows = Object.hasOwn(holder, name) ? holder[name] : undefined
-  if (rows === undefined || rows.length !== count) {
+  if (place === undefined || place.count !== count) {
     throw new SnapshotError(
-      `The snapshot lists ${count} rows in "${section}" but holds ${rows?.length ?? 'no such section'}.`,
+      `The snapshot lists ${count} rows in "${section}" but holds ${place?.count ?? 'no such section'}.`,
       { hint: AGAIN, table },
     )
   }
-  const known = new Set(columns.map((column) => column.name))
-  for (const [index, row] of rows.entries()) {
-    const names = Object.keys(row)
-    if (names.length === known.size && names.every((column) => known.has(column))) continue
-    const which = names.filter((column) => !known.has(column)).map((column) => `unexpected "${column}"`)
-    const lacking = [...known].filter((column) => !Object.hasOwn(row, column))
-    which.push(...lacking.map((column) => `missing "${column}"`))
-    throw new SnapshotError(`Row ${index + 1} of "${section}" has other columns: ${which.join(', ')}.`, {
-      hint: AGAIN,
-      table,
-    })
+  // They have been checked once, and the source is the same one.
+  const read = () => valuesAt(source, place) as Generator<ExactRow, undefined>
+  return { table, section, columns, key, rows: lazyRows(count, read) }
+}
+
+/** Looks at every row: nothing of it is believed before. */
+function checkedDigest(table: SnapshotTable): string {
+  const names = new Set(table.columns.map(({ name }) => name))
+  const digest = rowsDigest(table)
+  let index = 0
+  for (const row of table.rows) {
+    checkRow(row, index++, table, names)
+    digest.add(row)
   }
-  return { table, section, columns, key, rows }
+  return digest.hex()
+}
+
+function checkRow(
+  row: unknown,
+  index: number,
+  { table, section }: SnapshotTable,
+  names: ReadonlySet<string>,
+): void {
+  const place = `${section}.${index}`
+  if (row === null || typeof row !== 'object' || Array.isArray(row)) throw misshapen(place, 'expected a row')
+  const found = Object.entries(row)
+  for (const [name, value] of found) {
+    if (value !== null && typeof value !== 'string')
+      throw misshapen(`${place}.${name}`, 'expected a text or null')
+  }
+  if (found.length === names.size && found.every(([name]) => names.has(name))) return
+  const which = found.filter(([name]) => !names.has(name)).map(([name]) => `unexpected "${name}"`)
+  which.push(...[...names].filter((name) => !Object.hasOwn(row, name)).map((name) => `missing "${name}"`))
+  throw new SnapshotError(`Row ${index + 1} of "${section}" has other columns: ${which.join(', ')}.`, {
+    hint: AGAIN,
+    table,
+  })
 }
 
 /** Rows that no list in `meta` names would be carried along unread. */
-function refuseUnlisted(file: SnapshotFile, sections: Record<string, ExactRow[]>): void {
-  const { tables, parents, emptySections } = file.meta
-  const own = tables.filter((head) => !isOther(head)).map((head) => head.section)
+function refuseUnlisted({ tables, parents, emptySections }: Meta, lists: SnapshotLists): void {
+  const own = tables.filter((head) => !isOther(head)).map(({ section }) => section)
+  const others = tables.filter(isOther).map(({ table }) => table)
   const unlisted = [
-    ...without(sections, [...own, ...emptySections]),
+    ...without(lists.sections, [...own, ...emptySections]),
+    ...without(lists[OTHER_TABLES], others),
     ...without(
-      file[OTHER_TABLES],
-      tables.filter(isOther).map((head) => head.table),
+      lists[PARENTS],
+      parents.map(({ table }) => table),
     ),
-    ...without(
-      file[PARENTS],
-      parents.map((head) => head.table),
-    ),
-    ...emptySections.filter((section) => sections[section]?.length !== 0),
+    ...emptySections.filter((section) => lists.sections.get(section)?.count !== 0),
   ]
   if (unlisted.length === 0) return
   throw new SnapshotError(`The snapshot's meta does not account for ${JSON.stringify(unlisted[0])}.`, {
@@ -156,6 +190,6 @@ function refuseUnlisted(file: SnapshotFile, sections: Record<string, ExactRow[]>
   })
 }
 
-function without(holder: Record<string, ExactRow[]>, names: readonly string[]): string[] {
-  return Object.keys(holder).filter((name) => !names.includes(name))
+function without(holder: Lists, names: readonly string[]): string[] {
+  return [...holder.keys()].filter((name) => !names.includes(name))
 }

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { messageOf, SnapshotError } from '../errors.ts'
+import type { Source } from './json-places.ts'
 import { parseSnapshot } from './parse-snapshot.ts'
 import type { Snapshot } from './snapshot.ts'
 import { snapshotText } from './snapshot-text.ts'
@@ -54,19 +56,75 @@ function* chunks(pieces: Iterable<string>): Generator<string> {
 }
 
 /**
- * Reads a snapshot and believes nothing of it: shape, format version, counts and digest are checked.
+ * Reads a snapshot and believes nothing of it: shape, format version, counts and digest are checked. Its rows stay in
+ * the file and are read from there at each walk over them; the file is held open for that, so a new snapshot that
+ * takes its name does not disturb. What writes into it does, and is noticed.
  *
  * @throws SnapshotError when the file is missing, cut short, edited, or of another format version
  */
 export async function readSnapshot(path: string): Promise<Snapshot> {
-  let text: string
+  const file = openFile(path)
   try {
-    text = await readFile(path, 'utf8')
-  } catch (cause) {
-    throw new SnapshotError(`The snapshot ${path} cannot be read: ${messageOf(cause)}`, {
-      hint: 'Check the path, or run extract first.',
-      cause,
-    })
+    return parseSnapshot(file)
+  } catch (error) {
+    file.close()
+    throw error
   }
-  return parseSnapshot(text)
+}
+
+/** Files whose snapshots nobody holds any more are closed. */
+const forgotten = new FinalizationRegistry<number>((file) => closeSync(file))
+
+function openFile(path: string): Source & { close(): void } {
+  let file: number | undefined
+  try {
+    file = openSync(path, 'r')
+    const { size, mtimeMs } = fstatSync(file)
+    return new FileSource(path, { file, size, mtimeMs })
+  } catch (cause) {
+    if (file !== undefined) closeSync(file)
+    throw unreadable(path, cause)
+  }
+}
+
+interface OpenFile {
+  file: number
+  size: number
+  mtimeMs: number
+}
+
+class FileSource implements Source {
+  readonly sizeBytes: number
+  readonly #path: string
+  readonly #opened: OpenFile
+
+  constructor(path: string, opened: OpenFile) {
+    this.sizeBytes = opened.size
+    this.#path = path
+    this.#opened = opened
+    forgotten.register(this, opened.file, this)
+  }
+
+  read(into: Uint8Array, position: number): number {
+    const { file, size, mtimeMs } = this.#opened
+    try {
+      const now = fstatSync(file)
+      if (now.size !== size || now.mtimeMs !== mtimeMs) throw new Error('it was changed while it was read')
+      return readSync(file, into, 0, into.length, position)
+    } catch (cause) {
+      throw unreadable(this.#path, cause)
+    }
+  }
+
+  close(): void {
+    forgotten.unregister(this)
+    closeSync(this.#opened.file)
+  }
+}
+
+function unreadable(path: string, cause: unknown): SnapshotError {
+  return new SnapshotError(`The snapshot ${path} cannot be read: ${messageOf(cause)}`, {
+    hint: 'Check the path, or run extract first.',
+    cause,
+  })
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 import type { Snapshot, SnapshotTable } from './snapshot.ts'
 
 /** Where tables without a section of their own, and the parents, are found in the file. */
@@ -11,45 +11,58 @@ export function isOther({ section, table }: Pick<SnapshotTable, 'section' | 'tab
 }
 
 /** The file's text in pieces, about a row each. The digest comes last: what is cut short has none. */
-export function* snapshotText(snapshot: Snapshot): Generator<string> {
+export function* snapshotText(snapshot: Snapshot): Generator<string, undefined> {
+  const digests = new Map<SnapshotTable, string>()
   yield `{\n"did": ${JSON.stringify(snapshot.did)}`
   for (const table of snapshot.tables.filter((table) => !isOther(table))) {
-    yield* rowsText(`,\n${JSON.stringify(table.section)}`, table)
+    yield* rowsText(`,\n${JSON.stringify(table.section)}`, table, digests)
   }
   for (const section of snapshot.meta.emptySections ?? []) yield `,\n${JSON.stringify(section)}: []`
-  yield* tablesText(OTHER_TABLES, snapshot.tables.filter(isOther))
-  yield* tablesText(PARENTS, snapshot.parents)
-  yield `,\n"meta": ${JSON.stringify(metaOf(snapshot), null, 1)}\n}\n`
+  yield* tablesText(OTHER_TABLES, snapshot.tables.filter(isOther), digests)
+  yield* tablesText(PARENTS, snapshot.parents, digests)
+  yield `,\n"meta": ${JSON.stringify(metaOf(snapshot, digests), null, 1)}\n}\n`
 }
 
-function* tablesText(name: string, tables: readonly SnapshotTable[]): Generator<string> {
+type Digests = Map<SnapshotTable, string>
+
+function* tablesText(
+  name: string,
+  tables: readonly SnapshotTable[],
+  digests: Digests,
+): Generator<string, undefined> {
   yield `,\n${JSON.stringify(name)}: {`
   for (const [index, table] of tables.entries()) {
-    yield* rowsText(`${index === 0 ? '' : ','}\n${JSON.stringify(table.table)}`, table)
+    yield* rowsText(`${index === 0 ? '' : ','}\n${JSON.stringify(table.table)}`, table, digests)
   }
   yield '}'
 }
 
-function* rowsText(name: string, { columns, rows }: SnapshotTable): Generator<string> {
+function* rowsText(name: string, table: SnapshotTable, digests: Digests): Generator<string, undefined> {
   yield `${name}: [`
-  for (const [index, row] of rows.entries()) {
-    const entries = columns.map((column) => [column.name, row[column.name] ?? null])
-    yield `${index === 0 ? '' : ','}\n${JSON.stringify(Object.fromEntries(entries))}`
+  const digest = rowsDigest(table)
+  let count = 0
+  for (const row of table.rows) {
+    digest.add(row)
+    const entries = table.columns.map((column) => [column.name, row[column.name] ?? null])
+    yield `${count++ === 0 ? '' : ','}\n${JSON.stringify(Object.fromEntries(entries))}`
   }
+  digests.set(table, digest.hex())
   yield ']'
 }
 
-function metaOf(snapshot: Snapshot): Record<string, unknown> {
-  const { format, extractedAt, from, appview, emptySections = [] } = snapshot.meta
+function metaOf(snapshot: Snapshot, digests: Digests): Record<string, unknown> {
+  const { format, extractedAt, from, appview, emptySections = [], lacking = [], dropped = [] } = snapshot.meta
   return {
     format,
     extractedAt,
     from,
     appview,
     emptySections,
+    lacking,
+    dropped,
     tables: snapshot.tables.map(headOf),
     parents: snapshot.parents.map(headOf),
-    digest: digestOf(snapshot),
+    digest: digestOf(snapshot, (table) => digests.get(table) ?? ''),
   }
 }
 
@@ -57,23 +70,44 @@ function headOf({ table, section, columns, key, rows }: SnapshotTable): Record<s
   return { table, section, columns, key, count: rows.length }
 }
 
+/** Of a table's rows, in their order: to be taken along where they are walked anyway. */
+export function rowsDigest({ columns }: Pick<SnapshotTable, 'columns'>) {
+  const hash = createHash('sha256')
+  return {
+    add: (row: Record<string, string | null>) =>
+      addLine(
+        hash,
+        columns.map(({ name }) => row[name] ?? null),
+      ),
+    hex: () => hash.digest('hex'),
+  }
+}
+
 /**
  * SHA-256 over everything that the snapshot says: an edit by hand is noticed. It proves no origin, for whoever edits
  * the file on purpose can compute it again.
+ *
+ * @param rowsDigestOf see `rowsDigest`
  */
-export function digestOf(snapshot: Snapshot): string {
+export function digestOf(snapshot: Snapshot, rowsDigestOf: (table: SnapshotTable) => string): string {
   const hash = createHash('sha256')
-  // A line each: JSON holds no line break of its own.
-  const add = (value: unknown) => hash.update(`${JSON.stringify(value)}\n`)
-  const { format, extractedAt, from, appview, emptySections = [] } = snapshot.meta
-  add([snapshot.did, format, extractedAt, from, appview, emptySections])
+  const { format, extractedAt, from, appview, emptySections = [], lacking = [], dropped = [] } = snapshot.meta
+  const others = [lacking, dropped].map((tables) =>
+    tables.map(({ table, columns }) => [table, columns ?? null]),
+  )
+  addLine(hash, [snapshot.did, format, extractedAt, from, appview, emptySections, ...others])
   for (const tables of [snapshot.tables, snapshot.parents]) {
-    add(tables.length)
-    for (const { table, section, columns, key, rows } of tables) {
+    addLine(hash, tables.length)
+    for (const head of tables) {
+      const { table, section, columns, key, rows } = head
       const names = columns.map(({ name, type, generated }) => [name, type, generated])
-      add([table, section, names, key, rows.length])
-      for (const row of rows) add(columns.map(({ name }) => row[name] ?? null))
+      addLine(hash, [table, section, names, key, rows.length, rowsDigestOf(head)])
     }
   }
   return hash.digest('hex')
+}
+
+/** A line each: JSON holds no line break of its own. */
+function addLine(hash: Hash, value: unknown): void {
+  hash.update(`${JSON.stringify(value)}\n`)
 }

@@ -1,4 +1,4 @@
-import { type Snapshot, tableOf } from '../backup/snapshot.ts'
+import { type Rows, type Snapshot, tableOf } from '../backup/snapshot.ts'
 import type { Database } from '../database/client.ts'
 import type { AppView, JsonObject } from '../events.ts'
 import { createFetch } from '../network/fetch.ts'
@@ -67,12 +67,16 @@ function bucketOf(database: Database, text: string): BlobSource {
 /** The records that a snapshot's roots hold, as the appview stored them. */
 function storedRecords(snapshot: Snapshot, { roots }: AppView): RecordWithBlobs[] {
   return roots.flatMap(({ table, uriColumn, recordColumn }) =>
-    (tableOf(snapshot, table)?.rows ?? []).flatMap((row) => {
+    rowsOf(snapshot, table).flatMap((row) => {
       const stored: unknown = JSON.parse(row[recordColumn] ?? 'null')
       const uri = row[uriColumn]
       return uri != null && isObject(stored) ? [{ uri, record: stored }] : []
     }),
   )
+}
+
+function rowsOf(snapshot: Snapshot, table: string): Rows {
+  return tableOf(snapshot, table)?.rows ?? []
 }
 
 function isObject(value: unknown): value is JsonObject {

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { ConfigError, messageOf } from '../errors.ts'
 import type { Metrics } from './metrics.ts'
 
@@ -26,7 +26,7 @@ export interface MetricsServer {
 export async function serveMetrics(options: MetricsServerOptions): Promise<MetricsServer> {
   const { host, port } = options
   const server = createServer((request, response) => {
-    answer(request.url ?? '/', response, options).catch((error: unknown) => {
+    answer(request, response, options).catch((error: unknown) => {
       response.writeHead(500, { 'content-type': 'text/plain' }).end(messageOf(error))
     })
   })
@@ -52,15 +52,24 @@ export async function serveMetrics(options: MetricsServerOptions): Promise<Metri
   }
 }
 
-async function answer(path: string, response: ServerResponse, options: MetricsServerOptions): Promise<void> {
+async function answer(
+  { method, url = '/' }: IncomingMessage,
+  response: ServerResponse,
+  options: MetricsServerOptions,
+): Promise<void> {
   const { metrics, health } = options
-  if (path === '/metrics') {
-    response.writeHead(200, { 'content-type': metrics.contentType }).end(await metrics.render())
-  } else if (path === '/healthz') {
+  // Scrapers may be told to add parameters, which mean nothing here.
+  const path = url.split('?', 1)[0]
+  if (path !== '/metrics' && path !== '/healthz') {
+    response.writeHead(404).end()
+  } else if (method !== 'GET' && method !== 'HEAD') {
+    response.writeHead(405, { allow: 'GET, HEAD' }).end()
+  } else if (path === '/metrics') {
+    const text = await metrics.render()
+    response.writeHead(200, { 'content-type': metrics.contentType }).end(text)
+  } else {
     const { ok, ...details } = health()
     response.writeHead(ok ? 200 : 503, { 'content-type': 'application/json' })
     response.end(`${JSON.stringify({ ok, ...details })}\n`)
-  } else {
-    response.writeHead(404).end()
   }
 }

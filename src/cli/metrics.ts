@@ -6,8 +6,18 @@ export interface MetricsSource {
   status: LiveStatus
   /** Events by outcome; undefined where a consumer of the operator's own indexes them, who alone knows. */
   outcomes: () => OutcomeCounts | undefined
-  /** Rows in the database, counted when they are asked for. */
-  waiting: () => Promise<{ parked: number; deadLetters: number }>
+  /** Events of replays that the consumer itself began, by outcome, in the same words. @defaultValue none */
+  replayed?: () => OutcomeCounts
+  /** Rows in the database, as far as they are known: it must answer soon, even where the database does not. */
+  waiting: () => Promise<WaitingCounts>
+}
+
+export interface WaitingCounts {
+  /** Undefined: never counted yet. */
+  parked: number | undefined
+  deadLetters: number | undefined
+  /** The database has not answered lately: these are of before. @defaultValue false */
+  isStale?: boolean
 }
 
 export interface Metrics {
@@ -63,6 +73,11 @@ export function createMetrics(source: MetricsSource): Metrics {
   }
 
   byOutcome('events_total', 'Record events by what became of them.', source.outcomes)
+  byOutcome(
+    'replayed_events_total',
+    'Record events of replays, of broken repos and of gaps, by what became of them.',
+    () => source.replayed?.(),
+  )
   byOutcome('frames_total', 'Messages of the firehose by what became of them.', () => status.frames)
   counter('failed_events_total', 'Events that the handler rejected for good.', () => status.failedEvents)
   counter('unreadable_records_total', 'Records that cannot be read.', () => status.unreadableRecords)
@@ -78,45 +93,48 @@ export function createMetrics(source: MetricsSource): Metrics {
     lagSeconds(status),
   )
   gauge('lag_seqs', 'From the saved cursor to the last frame received.', () => lagSeqs(status))
-  waitingGauges(registry, source.waiting)
+  const countWaiting = waitingGauges(registry, source.waiting)
   const flushSeconds = new Histogram({
     name: `${PREFIX}flush_seconds`,
-    help: 'Time to make durable what was handled.',
+    help: 'Time that a flush took to make durable what was handled, in seconds.',
     buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 30],
     registers: [registry],
   })
-  const flushCommits = new Histogram({
-    name: `${PREFIX}flush_commits`,
-    help: 'Commits of ours that a flush made durable.',
+  const flushEvents = new Histogram({
+    name: `${PREFIX}flush_events`,
+    help: 'Record events that a flush made durable.',
     buckets: [1, 10, 100, 1000, 10_000],
     registers: [registry],
   })
   return {
     contentType: registry.contentType,
-    render: () => registry.metrics(),
+    async render() {
+      await countWaiting()
+      return registry.metrics()
+    },
     observeFlush({ events, ms }) {
       flushSeconds.observe(ms / 1000)
-      flushCommits.observe(events)
+      flushEvents.observe(events)
     },
   }
 }
 
-function waitingGauges(registry: Registry, read: MetricsSource['waiting']): void {
-  const parked = new Gauge({
-    name: `${PREFIX}parked`,
-    help: 'Rows that wait for another one.',
-    registers: [registry],
-    async collect() {
-      const counts = await read()
-      parked.set(counts.parked)
-      deadLetters.set(counts.deadLetters)
-    },
-  })
-  const deadLetters = new Gauge({
-    name: `${PREFIX}dead_letters`,
-    help: 'Events that could not be applied.',
-    registers: [registry],
-  })
+/** @returns what reads them anew. The registry asks its metrics side by side: one could not wait for another. */
+function waitingGauges(registry: Registry, read: MetricsSource['waiting']): () => Promise<void> {
+  const gauge = (name: string, help: string) =>
+    new Gauge({ name: PREFIX + name, help, registers: [registry] })
+  const parked = gauge('parked', 'Rows that wait for another one.')
+  const deadLetters = gauge('dead_letters', 'Events that could not be applied.')
+  const isStale = gauge(
+    'database_counts_stale',
+    '1 while the database does not answer: parked and dead_letters are then those of before.',
+  )
+  return async () => {
+    const counts = await read()
+    parked.set(counts.parked ?? Number.NaN)
+    deadLetters.set(counts.deadLetters ?? Number.NaN)
+    isStale.set(Number(counts.isStale ?? false))
+  }
 }
 
 /** While nothing waits, a stream that is quiet is not one that lags. */

@@ -38,6 +38,34 @@ export function conflictOption(): Option {
     .default('overwrite')
 }
 
+/** Of rows, where `conflictOption` is about records. */
+export function rowConflictOption(): Option {
+  return new Option('--on-conflict <policy>', 'a row that somebody has changed since the backup')
+    .choices(['keep', 'overwrite'])
+    .default('keep')
+}
+
+export function withParentsOption(): Option {
+  return new Option(
+    '--with-parents',
+    'bring the rows that others need and that are missing, as posts, profiles and domains; never identities',
+  )
+}
+
+export function includeDerivedOption(): Option {
+  return new Option(
+    '--include-derived',
+    'while the PDS cannot be written: also bring the rows of records that the repo lacks, as the backup has them',
+  )
+}
+
+export function reviewOption(): Option {
+  return new Option(
+    '--review <folder>',
+    'write every row that would be inserted or set there, as CSV and SQL, for a second pair of eyes',
+  )
+}
+
 export function yesOption(): Option {
   return new Option(
     '--yes <production>',

@@ -3,9 +3,11 @@ import { isDebugging } from '../config.ts'
 import { EXIT, type ExitCode, messageOf, ReplayError } from '../errors.ts'
 import { version } from '../version.ts'
 import type { DefineCommand } from './command.ts'
+import { closureCommand } from './commands/closure.ts'
 import { compareCommand } from './commands/compare.ts'
 import { consumeCommand } from './commands/consume.ts'
 import { deadLettersCommand } from './commands/dead-letters.ts'
+import { doctorCommand } from './commands/doctor.ts'
 import { extractCommand } from './commands/extract.ts'
 import { loginCommand } from './commands/login.ts'
 import { reconcileCommand } from './commands/reconcile.ts'
@@ -27,6 +29,8 @@ const COMMANDS: readonly DefineCommand[] = [
   consumeCommand,
   deadLettersCommand,
   serveCommand,
+  closureCommand,
+  doctorCommand,
 ]
 
 const EXIT_CODES = `

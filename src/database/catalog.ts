@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { ConfigError } from '../errors.ts'
 import type { Database } from './client.ts'
+import { functionShape, readTriggers, type Trigger, triggerShape } from './triggers.ts'
 
 const column = z.object({
   name: z.string(),
@@ -11,6 +12,8 @@ const column = z.object({
   identity: z.string().nullable(),
 })
 
+const action = z.enum(['cascade', 'set null', 'set default', 'restrict', 'no action'])
+
 const catalogShape = z.object({
   instance: z.string(),
   tables: z.array(
@@ -19,7 +22,15 @@ const catalogShape = z.object({
       columns: z.array(column),
       primaryKey: z.array(z.string()).nullable(),
       uniqueKeys: z.array(z.array(z.string())),
+      /** Names. */
       triggers: z.array(z.string()),
+      triggerDetails: z.array(triggerShape).default([]),
+      /** Whether row-level security decides which rows the caller sees. */
+      rowSecurity: z.boolean().default(false),
+      /** What the caller may do; null where the database was not asked. */
+      privileges: z.array(z.string()).nullable().default(null),
+      /** What the planner believes; -1 where nobody has looked yet. */
+      estimatedRows: z.number().default(-1),
     }),
   ),
   foreignKeys: z.array(
@@ -31,10 +42,16 @@ const catalogShape = z.object({
       parentSchema: z.string(),
       columns: z.array(z.string()),
       parentColumns: z.array(z.string()),
-      onDelete: z.enum(['cascade', 'set null', 'set default', 'restrict', 'no action']),
+      onDelete: action,
+      onUpdate: action.default('no action'),
+      /** Columns that ON DELETE SET NULL or SET DEFAULT was told to empty; none: all of them. */
+      setColumns: z.array(z.string()).default([]),
       deferrable: z.boolean(),
+      initiallyDeferred: z.boolean().default(false),
     }),
   ),
+  functions: z.array(functionShape).default([]),
+  installed: z.array(z.object({ name: z.string(), md5: z.string() })).default([]),
 })
 
 export type Column = z.infer<typeof column>
@@ -50,7 +67,17 @@ export interface Catalog {
   tables: readonly Table[]
   /** Foreign keys between tables of public. */
   foreignKeys: readonly ForeignKey[]
-  /** The columns by which rows are told apart: the primary key, else the first unique key. */
+  /** Foreign keys with at least one side in another schema, which the API does not expose. */
+  outsideKeys: readonly ForeignKey[]
+  /** @returns none of a table that is not there */
+  triggersOf(name: string): readonly Trigger[]
+  /** Our own functions there, each with the MD5 of its body. */
+  installed: readonly { name: string; md5: string }[]
+  /**
+   * The columns by which rows are told apart: the primary key, else the first unique key whose columns are never NULL.
+   *
+   * @throws ConfigError when the table has neither
+   */
   keyOf(name: string): readonly string[]
   /** Columns that an insert may name: all but the generated ones. */
   writableColumns(name: string): readonly string[]
@@ -65,8 +92,14 @@ export async function readCatalog(database: Database): Promise<Catalog> {
 
 /** @param answer what `firehose_replay_catalog()` returned */
 export function catalogOf(answer: unknown): Catalog {
-  const { instance, tables, foreignKeys } = catalogShape.parse(answer)
+  const { instance, tables, foreignKeys, functions, installed } = catalogShape.parse(answer)
   const byName = new Map(tables.map((table) => [table.name, table]))
+  // The functions' sources end here: they may hold secrets, and nobody needs more than what is read from them.
+  const triggers = new Map(
+    tables.map(({ name, triggerDetails }) => [name, readTriggers(triggerDetails, functions)]),
+  )
+  const inside = ({ childSchema, parentSchema }: ForeignKey) =>
+    childSchema === 'public' && parentSchema === 'public'
   const table = (name: string): Table => {
     const found = byName.get(name)
     if (found !== undefined) return found
@@ -80,13 +113,20 @@ export function catalogOf(answer: unknown): Catalog {
     table,
     tables,
     has: (name) => byName.has(name),
-    foreignKeys: foreignKeys.filter((key) => key.childSchema === 'public' && key.parentSchema === 'public'),
+    foreignKeys: foreignKeys.filter(inside),
+    outsideKeys: foreignKeys.filter((key) => !inside(key)),
+    triggersOf: (name) => triggers.get(name) ?? [],
+    installed,
     keyOf(name) {
-      const key = table(name).primaryKey ?? table(name).uniqueKeys[0]
+      const { primaryKey, uniqueKeys, columns } = table(name)
+      const nullable = new Set(columns.filter((c) => c.nullable).map((c) => c.name))
+      // Rows with a NULL in it a unique key does not tell apart, and no page after one of them would begin.
+      const key = primaryKey ?? uniqueKeys.find((names) => !names.some((column) => nullable.has(column)))
       if (key !== undefined) return key
-      throw new ConfigError(`Table "${name}" has no primary or unique key; its rows cannot be told apart.`, {
-        table: name,
-      })
+      throw new ConfigError(
+        `Table "${name}" has no primary key, and no unique one without NULLs; its rows cannot be told apart.`,
+        { hint: 'Give it a primary key in production, and in the backup if it has rows there.', table: name },
+      )
     },
     writableColumns: (name) =>
       table(name)

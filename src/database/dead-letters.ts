@@ -18,6 +18,12 @@ export const UNREADABLE = 'UNREADABLE'
 /** The code of a letter about frames that were missed; its `uri` is the relay. */
 export const GAP = 'GAP'
 
+/**
+ * The code of a letter about an account that is said to be gone, while nobody who knows could be asked; its `uri` is
+ * `at://DID`, its event what was said.
+ */
+export const ACCOUNT = 'ACCOUNT'
+
 /** The code of a letter whose event the operator's own function rejected. */
 export const HANDLER = 'HANDLER'
 

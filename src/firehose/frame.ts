@@ -6,8 +6,8 @@ const cid = z.custom<Cid>((value) => value !== null && typeof value === 'object'
 const bytes = z.instanceof(Uint8Array)
 /** Becomes part of keys and conditions of the database, where any text would be too long, or mean more than itself. */
 const did = z.string().refine(isValidDid)
-/** No longer than a TID, and of its letters. That it is one the signed commit shows, which must have the same. */
-const rev = z.string().regex(/^[2-7a-z]{1,13}$/)
+/** A TID, and strictly so: as text it decides what is newer, and it becomes part of keys. */
+const rev = z.string().refine(isValidTid)
 /** Where no commit can be read, nothing else shows it. */
 const unprovenRev = z.string().refine(isValidTid).catch('')
 const base = { seq: z.number().int().nonnegative(), time: z.string() }

@@ -10,6 +10,9 @@ const PONG = 10
 /** Two bytes, and eight more for the longest length: a server's frames carry no mask. */
 const MAX_HEADER_BYTES = 10
 
+/** A message that is longer than it may be; it was not received. */
+export class MessageTooLongError extends VerificationError {}
+
 export interface MessageHandlers {
   /** A whole message that holds the needle. Its own copy. */
   onMatch(message: Buffer): void
@@ -181,8 +184,8 @@ export class MessageFilter {
     if (message.includes(this.#needle)) this.#handlers.onMatch(message)
   }
 
-  #tooLong(): VerificationError {
-    return new VerificationError(`The relay sends a message of more than ${this.#maxMessageBytes} bytes`, {
+  #tooLong(): MessageTooLongError {
+    return new MessageTooLongError(`The relay sends a message of more than ${this.#maxMessageBytes} bytes`, {
       hint: "No frame of a firehose is that long. Use another relay, or replay from the account's repo.",
     })
   }

@@ -1,7 +1,4 @@
-import { PdsError } from '../errors.ts'
-import type { Identity } from '../network/identity.ts'
-import type { Xrpc } from '../network/xrpc.ts'
-import { openRepo } from '../repo/verified-repo.ts'
+import { type HeadNetwork, pathOf, withHead } from './repo-head.ts'
 
 /**
  * Which records an account has at present, fetched when it is first asked. A window of the past holds deletes of
@@ -9,35 +6,22 @@ import { openRepo } from '../repo/verified-repo.ts'
  */
 export class PresentRecords {
   readonly #did: string
-  readonly #network: { identity: Identity; xrpc: Xrpc }
+  readonly #network: HeadNetwork
   #paths: Promise<ReadonlySet<string>> | undefined
 
-  constructor(did: string, network: { identity: Identity; xrpc: Xrpc }) {
+  constructor(did: string, network: HeadNetwork) {
     this.#did = did
     this.#network = network
   }
 
   /** @throws as replayRepo: where the repo cannot be had, nothing is known */
-  async has({ collection, rkey }: { collection: string; rkey: string }): Promise<boolean> {
-    this.#paths ??= this.#read()
-    return (await this.#paths).has(`${collection}/${rkey}`)
-  }
-
-  async #read(): Promise<ReadonlySet<string>> {
-    const did = this.#did
-    const { identity, xrpc } = this.#network
-    const { pdsUrl, signingKey } = await identity.refresh(did)
-    try {
-      const repo = await openRepo(await xrpc.getRepoStream(pdsUrl, did), { did, signingKey })
-      try {
-        return new Set([...repo.paths()].map(({ collection, rkey }) => `${collection}/${rkey}`))
-      } finally {
-        repo.close()
-      }
-    } catch (error) {
-      // An account that is gone has no records.
-      if (error instanceof PdsError && error.error === 'RepoNotFound') return new Set()
-      throw error
-    }
+  async has(record: { collection: string; rkey: string }): Promise<boolean> {
+    // An account that is gone has no records.
+    this.#paths ??= withHead(
+      this.#did,
+      this.#network,
+      (repo) => new Set([...(repo?.paths() ?? [])].map(pathOf)),
+    )
+    return (await this.#paths).has(pathOf(record))
   }
 }

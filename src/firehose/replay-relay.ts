@@ -1,5 +1,5 @@
 import type { Cid } from '@atproto/lex'
-import { messageOf, VerificationError } from '../errors.ts'
+import { messageOf, PdsError, ReplayError, VerificationError } from '../errors.ts'
 import type { CatchUpReceipt, EventSink, RecordEvent } from '../events.ts'
 import { type Logger, silentLogger } from '../logger.ts'
 import { createFetch } from '../network/fetch.ts'
@@ -8,10 +8,12 @@ import { createXrpc, type Xrpc } from '../network/xrpc.ts'
 import { readCarBytes } from '../repo/car.ts'
 import { signedCommitOf } from '../repo/commit.ts'
 import { isEmptyTree } from '../repo/mst.ts'
+import { deleteAbsent, type KnownRevision, lookAtHead } from './absent-records.ts'
 import { type CommitFrame, isCommit, isSync, isUnreadable, type SyncFrame } from './frame.ts'
 import { AccountKey, type FrameEvents, verifiedEvents } from './frame-events.ts'
 import { PresentRecords } from './present-records.ts'
 import { readWindow, type WindowEnd, type WindowEntry, type WindowOptions } from './relay-window.ts'
+import { type HeadNetwork, headRev, pathOf } from './repo-head.ts'
 import { type ReplayTarget, sinkOf } from './target.ts'
 
 export type RelayReplayOptions = ReplayTarget &
@@ -20,8 +22,16 @@ export type RelayReplayOptions = ReplayTarget &
     identity?: Identity
     /** Of interest; others are left out. @defaultValue all */
     isWanted?: (collection: string) => boolean
-    /** For `sparesPresent`. @defaultValue one over createFetch() */
+    /** For `sparesPresent` and `dropsAbsent`. @defaultValue one over createFetch() */
     xrpc?: Xrpc
+    /**
+     * Deletes at the end what this replay has handed over and the account's repo no longer has: a window that ends in
+     * the past, or has gaps, does not show every delete. Fetches the account's repo, unless the window proves that it
+     * has come to the repo's head. @defaultValue true for `handleEvent`, false for `sink`
+     */
+    dropsAbsent?: boolean
+    /** Records, as `collection/rkey`, that `dropsAbsent` leaves all the same: their rows rest on something else. */
+    exempt?: ReadonlySet<string>
     /**
      * Leaves out deletes of records that are there at present, which the window shows from before they came back.
      * Needed where the target cannot tell what is newer, as our Indexer does by rev. Fetches the account's repo when
@@ -53,6 +63,10 @@ export interface RelayReplayResult {
   gaps: WindowGap[]
   /** Deletes of records that are there at present: not handed over. */
   superseded: number
+  /** Records of the window that the repo no longer has: handed over, and deleted again at the end. */
+  dropped: number
+  /** Set where it could not be learnt which records the repo still has, though they may be gone by now: why. */
+  headUnknown?: string
   unreadable: { uri: string; reason: string }[]
 }
 
@@ -60,6 +74,10 @@ export interface RelayReplayResult {
  * One account's slice of a relay's firehose, from a cursor to an end that is fixed at the start, through an EventSink
  * or the handler of @atproto/sync's Firehose. Frames are verified as live ones are, and handed over in their order.
  * Resolves when all of it is durable.
+ *
+ * At least once: who runs it again is given the same events again, and of a window of the past older versions than
+ * live ingestion has brought since. Our Indexer decides by revision. A handler that keeps no revisions, and whose
+ * tables others write meanwhile, must compare `rev` itself, or be replayed from the repo when the window is through.
  *
  * A relay can leave frames out, and no frame proves that none is missing between two others; `since` says so as long
  * as the relay does not lie. Contents cannot be forged.
@@ -102,7 +120,12 @@ class RelayReplay {
   readonly #key: AccountKey
   readonly #present: PresentRecords | undefined
   readonly #result: Omit<RelayReplayResult, 'window' | 'chain'>
+  readonly #network: HeadNetwork
+  /** Records handed over that no delete has followed, by path, in the order of their last event. */
+  readonly #standing = new Map<string, { collection: string; rkey: string }>()
   #underWay: (() => Promise<void>)[] = []
+  /** The newest commit that was verified. */
+  #last: { rev: string; commit: Cid } | undefined
   #chain: { since: string | null; rev: string; commit: Cid } | undefined
   /** Root of the tree that the last commit left. */
   #tree: Cid | undefined
@@ -116,8 +139,10 @@ class RelayReplay {
     this.#sink = sink
     this.#logger = options.logger ?? silentLogger
     this.#key = key
-    this.#present = presentRecordsFor(options, identity)
-    this.#result = { did: options.did, commits: 0, records: 0, gaps: [], superseded: 0, unreadable: [] }
+    this.#network = { identity, xrpc: options.xrpc ?? createXrpc({ fetch: createFetch() }) }
+    const { did, handleEvent, sparesPresent = handleEvent !== undefined } = options
+    this.#present = sparesPresent ? new PresentRecords(did, this.#network) : undefined
+    this.#result = { did, commits: 0, records: 0, gaps: [], superseded: 0, dropped: 0, unreadable: [] }
   }
 
   /** Begins with the entry; what came before it is done with first, whatever takes longer. */
@@ -179,6 +204,7 @@ class RelayReplay {
 
   async #takeCommit(frame: CommitFrame, { data, events, unreadable }: FrameEvents): Promise<void> {
     this.#result.unreadable.push(...unreadable)
+    this.#last = { rev: frame.rev, commit: frame.commit }
     if (isEmptyTree(data)) this.#beginChain({ rev: frame.rev, data }, frame.commit)
     else this.#follow(frame)
     this.#tree = data
@@ -188,10 +214,57 @@ class RelayReplay {
   async finish(window: WindowEnd): Promise<RelayReplayResult> {
     while (this.#underWay.length > 0) await this.#settleFirst()
     await this.#sink.flush()
+    await this.#dropAbsent()
     const result = { ...this.#result, window }
     const chain = this.#chain
     if (chain === undefined || result.gaps.length > 0) return result
     return { ...result, chain: { ...chain, commit: chain.commit.toString() } }
+  }
+
+  async #dropAbsent(): Promise<void> {
+    const { did, handleEvent, dropsAbsent = handleEvent !== undefined } = this.#options
+    if (!dropsAbsent || this.#standing.size === 0) return
+    for (const path of this.#options.exempt ?? []) this.#standing.delete(path)
+    const head = await this.#head()
+    if (head === 'as the window' || head === undefined) return
+    const dropped = await deleteAbsent({
+      did,
+      records: [...this.#standing.values()],
+      sink: this.#sink,
+      network: this.#network,
+      head,
+      logger: this.#logger,
+    })
+    this.#result.dropped = dropped.length
+  }
+
+  /** undefined: it cannot be had, and that is noted. */
+  async #head(): Promise<KnownRevision | 'as the window' | undefined> {
+    const { did } = this.#options
+    const last = this.#last
+    try {
+      if (await this.#isAtHead()) return 'as the window'
+      return await lookAtHead({ did, network: this.#network, ...(last && { lastKnown: last }) })
+    } catch (error) {
+      if (!(error instanceof ReplayError)) throw error
+      this.#logger.warn(
+        { did, error: messageOf(error) },
+        'whether records of the window still stand is not known',
+      )
+      this.#result.headUnknown = messageOf(error)
+      return undefined
+    }
+  }
+
+  /** Every commit up to the repo's head was in the window, so that every delete was, too. */
+  async #isAtHead(): Promise<boolean> {
+    if (this.#chain === undefined || this.#result.gaps.length > 0) return false
+    try {
+      return (await headRev(this.#options.did, this.#network)) === this.#chain.rev
+    } catch (error) {
+      if (error instanceof PdsError && error.error === 'RepoNotFound') return false
+      throw error
+    }
   }
 
   #follow({ seq, rev, since, prevData, commit }: CommitFrame): void {
@@ -213,6 +286,9 @@ class RelayReplay {
     }
     await this.#sink.handle(event)
     this.#result.records++
+    const { collection, rkey } = event
+    this.#standing.delete(pathOf(event))
+    if (event.event !== 'delete') this.#standing.set(pathOf(event), { collection, rkey })
   }
 
   #gap({ seq, rev, reason }: WindowGap): void {
@@ -220,12 +296,4 @@ class RelayReplay {
     this.#logger.warn({ did: this.#options.did, ...gap }, 'the window says nothing certain here')
     this.#result.gaps.push(gap)
   }
-}
-
-function presentRecordsFor(options: RelayReplayOptions, identity: Identity): PresentRecords | undefined {
-  if (!(options.sparesPresent ?? options.handleEvent !== undefined)) return undefined
-  return new PresentRecords(options.did, {
-    identity,
-    xrpc: options.xrpc ?? createXrpc({ fetch: createFetch() }),
-  })
 }

@@ -59,6 +59,11 @@ const DEFAULT_MAX_TOP_UPS = 3
  * Where the repo has moved on meanwhile, what changed is fetched and handed over too, deletes of what this replay had
  * handed over included; records that were gone before it are none of its business.
  *
+ * At least once: who runs it again, or retries what a handler threw, is given records again; and while live ingestion
+ * goes on in the same process or another, a handler may see a record's older version after its newer one. Our Indexer
+ * decides by revision. A handler of one's own that keeps no revisions must compare `rev` itself, or let nothing else
+ * write the account's rows until the replay has ended.
+ *
  * Memory holds one block at a time beside the list of records, and the whole CAR while it is small.
  *
  * @throws VerificationError when the repo does not stand up to its signature, its tree, its account or the size limit:

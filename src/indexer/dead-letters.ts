@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto'
 import type { Database } from '../database/client.ts'
-import { BROKEN_REPO, GAP, insertDeadLetters, type NewLetter, UNREADABLE } from '../database/dead-letters.ts'
+import {
+  ACCOUNT,
+  BROKEN_REPO,
+  GAP,
+  insertDeadLetters,
+  type NewLetter,
+  UNREADABLE,
+} from '../database/dead-letters.ts'
 import { type RetryOptions, retrying } from '../database/retry.ts'
 import type { RecordEvent } from '../events.ts'
 import { printEvent } from './letter-event.ts'
@@ -26,13 +33,55 @@ export async function writeDeadLetters(
   }
 }
 
-/** Keeps note of a repo whose events cannot be trusted and which could not be replayed either. */
+/**
+ * Keeps note of a repo whose events cannot be trusted and which could not be replayed either.
+ *
+ * @param deletes records that its events named as deleted, for the replay that is to come
+ */
 export async function writeBrokenRepo(
   database: Database,
-  { did, seq, rev, reason }: { did: string; seq: number; rev: string; reason: string },
+  {
+    did,
+    seq,
+    rev,
+    reason,
+    deletes = [],
+  }: {
+    did: string
+    seq: number
+    rev: string
+    reason: string
+    deletes?: readonly { collection: string; rkey: string }[]
+  },
 ): Promise<void> {
-  const letter = { uri: `at://${did}`, rev, source: 'firehose', seq, event: '{}', code: BROKEN_REPO }
+  const event = deletes.length === 0 ? '{}' : JSON.stringify({ deletes })
+  const letter = { uri: `at://${did}`, rev, source: 'firehose', seq, event, code: BROKEN_REPO }
   await keep(database, { ...letter, error: reason })
+}
+
+/** Keeps note of an account that is said to be gone, while nobody who knows could be asked. */
+export async function writeAccountLetter(
+  database: Database,
+  { did, seq, active, status, reason }: AccountClaim & { reason: string },
+): Promise<void> {
+  await keep(database, {
+    uri: `at://${did}`,
+    // A letter for each time that it was said, beside those about the account's repo.
+    rev: `account ${seq}`,
+    source: 'firehose',
+    seq,
+    event: JSON.stringify({ active, status }),
+    code: ACCOUNT,
+    error: reason,
+  })
+}
+
+/** What a host says of an account, unconfirmed. */
+interface AccountClaim {
+  did: string
+  seq: number
+  active: boolean
+  status: string | undefined
 }
 
 /** Unreadable bytes that are kept: enough for a person to see what they are, whatever size a relay sends. */

@@ -22,3 +22,9 @@ export function createHostQueues({ concurrency = 4 }: { concurrency?: number } =
     },
   }
 }
+
+/** Bounds how much runs at once, whichever hosts it asks: what the machine's own connections and sockets bear. */
+export function createLimit(concurrency: number): <Result>(task: () => Promise<Result>) => Promise<Result> {
+  const queue = new PQueue({ concurrency })
+  return (task) => queue.add(task)
+}

@@ -1,6 +1,13 @@
 import { type DidDocument, IdResolver, parseToAtprotoDocument } from '@atproto/identity'
 import { isValidDid } from '@atproto/syntax'
-import { ConfigError, messageOf, ReplayError, UnavailableError, VerificationError } from '../errors.ts'
+import {
+  ConfigError,
+  type ErrorContext,
+  messageOf,
+  ReplayError,
+  UnavailableError,
+  VerificationError,
+} from '../errors.ts'
 import { bodyBytes } from './body.ts'
 import { createDidCache } from './did-cache.ts'
 import { createFetch, type Fetch } from './fetch.ts'
@@ -14,6 +21,12 @@ export interface AccountIdentity {
   /** `did:key:…` of the key that signs the repository. */
   signingKey: string
 }
+
+/** There is no repository to be asked: the DID is unknown or a tombstone, or its document names no PDS. */
+export class NoRepositoryError extends VerificationError {}
+
+/** The directory or host knows no such DID, or holds its tombstone. */
+export class NoSuchDidError extends NoRepositoryError {}
 
 export interface IdentityOptions {
   /** @defaultValue 'https://plc.directory' */
@@ -29,7 +42,8 @@ export interface Identity {
    * From the cache where it is younger than a day; past an hour it is fetched again, for the next call.
    *
    * @throws {@link ConfigError}: not a DID of a method atproto has. {@link UnavailableError}: the directory or host
-   *   does not answer. {@link VerificationError}: no such DID, a tombstone, or a document without PDS or key
+   *   does not answer. {@link NoRepositoryError}: no such DID, a tombstone, or a document without PDS.
+   *   {@link VerificationError}: a document without key, or none that can be read
    */
   resolve(did: string): Promise<AccountIdentity>
   /** As resolve, without the cache: after a signature did not fit, or before a write. */
@@ -103,29 +117,27 @@ function checkDid(did: string): void {
 
 function identityOf(did: string, document: DidDocument | null): AccountIdentity {
   if (document === null) {
-    throw new VerificationError(`${did} does not exist, as far as its directory or host knows`, {
+    throw new NoSuchDidError(`${did} does not exist, as far as its directory or host knows`, {
       did,
       hint: 'Check the DID, and that the PLC directory in use is the one it is registered with.',
     })
   }
   const { handle = 'handle.invalid', pds, signingKey } = parseToAtprotoDocument(document)
-  if (pds === undefined) throw incomplete(did, 'no PDS')
-  if (signingKey === undefined) throw incomplete(did, 'no signing key')
+  if (pds === undefined) throw new NoRepositoryError(...incomplete(did, 'no PDS'))
+  if (signingKey === undefined) throw new VerificationError(...incomplete(did, 'no signing key'))
   return { did, handle, pdsUrl: pds, signingKey }
 }
 
-function incomplete(did: string, lack: string): VerificationError {
-  return new VerificationError(`The DID document of ${did} names ${lack}`, {
-    did,
-    hint: 'The account has no repository at present. Its owner must put its DID document in order first.',
-  })
+function incomplete(did: string, lack: string): [message: string, context: ErrorContext] {
+  const hint = 'The account has no repository at present. Its owner must put its DID document in order first.'
+  return [`The DID document of ${did} names ${lack}`, { did, hint }]
 }
 
 function identityError(did: string, error: unknown): ReplayError {
   if (error instanceof ReplayError) return error
   const status = error instanceof Error && 'status' in error ? error.status : undefined
   if (status === 410) {
-    return new VerificationError(`${did} has been deleted: the directory holds a tombstone`, {
+    return new NoSuchDidError(`${did} has been deleted: the directory holds a tombstone`, {
       did,
       hint: 'The account is gone for good and cannot be restored.',
       cause: error,

@@ -1,48 +1,25 @@
-import { derivedTable } from '../appview/derived.ts'
-import { rowId, type Snapshot, type SnapshotTable } from '../backup/snapshot.ts'
-import type { Catalog } from '../database/catalog.ts'
-import type { Database } from '../database/client.ts'
-import type { ExactRow } from '../database/exact.ts'
 import { setMarks } from '../database/marks.ts'
-import type { AppView, RowOutcome } from '../events.ts'
-import { insertRows, type SetRow, setRows, sweep } from './calls.ts'
-import { countableDefaults } from './columns.ts'
+import { retrying } from '../database/retry.ts'
+import type { RowOutcome } from '../events.ts'
+import { setAbsent, sweep } from './calls.ts'
 import type { CurrentRows } from './current.ts'
-import { marksOf } from './marks.ts'
-import { keptOfBackup } from './merge-row.ts'
-import type { PlannedRow, ReconcilePlan } from './plan.ts'
+import { RowInserter } from './insert-rows.ts'
+import { marksOf, NOT_WRITTEN, pendingMark } from './marks.ts'
+import { type PlannedRow, type PlannedTable, plannedSource, type ReconcilePlan } from './planned.ts'
+import {
+  type ApplyOptions,
+  Outcomes,
+  type OverwrittenRow,
+  pick,
+  type ReconcileResult,
+  type RunState,
+  type SetEntry,
+  withoutAction,
+} from './run.ts'
+import { RowSetter } from './set-rows.ts'
+import { TriggerWatch } from './trigger-watch.ts'
 
-/** What became of one row of the snapshot. */
-export interface ReconciledRow {
-  id: string
-  outcome: RowOutcome
-  reason?: string
-  /** True for a restored row made from another account's record that nobody has looked for. */
-  unverified?: boolean
-}
-
-export interface ReconcileResult {
-  tables: { table: string; rows: ReconciledRow[] }[]
-  /** Columns that changed by themselves when rows came: triggers keep them, so they were not set back. */
-  triggerKept: { table: string; column: string }[]
-}
-
-export interface ApplyOptions {
-  database: Database
-  catalog: Catalog
-  appview: AppView
-  snapshot: Snapshot
-  plan: ReconcilePlan
-  /** The rows that the plan was made from. */
-  current: CurrentRows
-  onProgress?: (done: number, total: number) => void
-}
-
-/** Rows in one transaction: well under the 8 seconds that a statement has through the API. */
-const ROWS_PER_BATCH = 500
-
-/** Outcomes of a row in which something that was to be set was not. */
-const UNSET: ReadonlySet<RowOutcome> = new Set(['kept', 'blocked', 'failed'])
+export type { ApplyOptions, OverwrittenRow, ReconciledRow, ReconcileResult } from './run.ts'
 
 /**
  * Does what a plan says. The database decides again for each row in the transaction that writes it. All rows are
@@ -51,211 +28,107 @@ const UNSET: ReadonlySet<RowOutcome> = new Set(['kept', 'blocked', 'failed'])
  * @throws UnavailableError when the database stays away; what is done stays done, and a new plan takes it up
  */
 export async function applyReconcile(options: ApplyOptions): Promise<ReconcileResult> {
-  const run = new ReconcileRun(options)
-  await setMarks(options.database, marksOf(options))
-  for (const { table, rows } of options.plan.tables) {
-    await run.insert(
-      table,
-      rows.filter((row) => row.action === 'insert'),
-    )
+  const { plan, database, snapshot, current, catalog } = options
+  const outcomes = new Outcomes()
+  const source = (planned: Pick<PlannedTable, 'table' | 'ofParents'>) => plannedSource(snapshot, planned)
+  const isThere = (table: string, id: string): boolean => {
+    const outcome = outcomes.get(table, id)?.outcome
+    if (outcome !== undefined) return outcome === 'restored' || outcome === 'unchanged' || outcome === 'kept'
+    return current.get(table)?.has(id) ?? false
   }
-  await run.sweep()
+  const tables = plan.tables.map(source)
+  const state: RunState = {
+    options,
+    outcomes,
+    source,
+    watch: new TriggerWatch({ database, catalog, tables, isThere }),
+    report: progressOf(options),
+  }
+  const inserter = new RowInserter(state)
+  const setter = new RowSetter(state)
+  const marks = marksOf(options)
+  await retrying(() => setMarks(database, marks))
+  const { absentAtRev } = plan
+  if (absentAtRev !== undefined)
+    await setAbsent(
+      database,
+      marks.map(({ uri }) => uri),
+      absentAtRev,
+    )
+  for (const planned of plan.tables) {
+    await inserter.insert(planned)
+    // What a trigger has made in the meantime is in nobody's use yet.
+    await setter.set(planned, inserter.later.takeMade(planned.table))
+  }
+  // Rows of other accounts that arrived while a row they hang on was gone wait for it. Those that the replay did not
+  // bring were inserted here, so what waits for them is let in now: after the backup's own rows, which keep their old
+  // values that way.
+  const swept = plan.tables.filter((planned) => planned.sweep).map(({ table }) => table)
+  if (swept.length > 0) await sweep(database, swept)
+  await markPending(state, plan.tables)
   // Children first: as long as the roots have their new birth, a run cut short still knows that they were lost.
-  for (const { table, rows } of options.plan.tables.toReversed()) {
-    await run.setColumns(
-      table,
-      rows.filter((row) => row.action === 'set'),
-    )
-    await run.setDeferred(table)
+  for (const planned of plan.tables.toReversed()) {
+    await setter.set(planned, plannedSets(planned, current))
+    await setter.set(planned, inserter.later.takeDeferred(planned.table))
+    await markPending(state, [planned])
   }
-  return run.result()
+  return {
+    tables: plan.tables.map(({ table, rows, ofParents }) => ({
+      table,
+      ...(ofParents && { ofParents }),
+      rows: rows.map((row) => outcomes.get(table, row.id) ?? withoutAction(row)),
+    })),
+    triggerKept: state.watch.kept(),
+    overwritten: setter.overwritten,
+    stuckSequences: [...inserter.stuckSequences],
+  }
 }
 
-class ReconcileRun {
-  readonly #options: ApplyOptions
-  readonly #outcomes = new Map<string, ReconciledRow>()
-  readonly #observed = new Map<string, { table: string; column: string }>()
-  /** By table, rows that were inserted with defaults in place of what triggers may keep. */
-  readonly #deferred = new Map<string, PlannedRow[]>()
-  readonly #total: number
-  #done = 0
+/**
+ * What a plan would overwrite, with what is there now: to be saved before it is applied.
+ *
+ * @param prepared what `prepareReconcile` gave
+ */
+export function overwrittenBy({
+  plan,
+  current,
+}: {
+  plan: ReconcilePlan
+  current: CurrentRows
+}): OverwrittenRow[] {
+  return plan.tables.flatMap(({ table, rows }) =>
+    rows.flatMap(({ id, overwrites, columns = [] }) => {
+      const now = current.get(table)?.get(id)
+      if (!overwrites || now === undefined) return []
+      return [{ table, id, columns, old: pick(now, columns) }]
+    }),
+  )
+}
 
-  constructor(options: ApplyOptions) {
-    this.#options = options
-    this.#total = options.plan.tables.reduce(
-      (sum, { rows }) => sum + rows.filter((row) => row.action !== 'none').length,
-      0,
-    )
-  }
+/** Outcomes that a later run may better: the parent has come by then, or what holds the key has gone. */
+const PENDING: ReadonlySet<RowOutcome> = new Set(['blocked', 'conflict', 'failed'])
 
-  async insert(table: string, planned: readonly PlannedRow[]): Promise<void> {
-    const refersToItself = this.#options.catalog.foreignKeys.some(
-      (key) => key.child === table && key.parent === table,
-    )
-    let open = planned
-    for (;;) {
-      const isWithout = (row: PlannedRow) => row.withoutRecord === true
-      const blocked = [
-        ...(await this.#insertOnce(table, open.filter(isWithout), true)),
-        ...(await this.#insertOnce(
-          table,
-          open.filter((row) => !isWithout(row)),
-          false,
-        )),
-      ]
-      // In a table that refers to itself the row waited for may have come in a later batch.
-      if (!refersToItself || blocked.length === 0 || blocked.length === open.length) return
-      open = blocked
-    }
-  }
-
-  /**
-   * @param withoutRecord the rows come although their records are deleted: those could not be written back
-   * @returns the rows that are blocked
-   */
-  async #insertOnce(
-    table: string,
-    planned: readonly PlannedRow[],
-    withoutRecord: boolean,
-  ): Promise<PlannedRow[]> {
-    const source = this.#source(table)
-    const known = new Set(this.#options.catalog.writableColumns(table))
-    const columns = source.columns.map((column) => column.name).filter((column) => known.has(column))
-    const of = derivedTable(this.#options.appview, table)?.of
-    const byId = new Map(source.rows.map((row) => [rowId(row, source.key), row]))
-    const defaults = countableDefaults(this.#options.catalog, table)
-    for (const batch of inBatches(planned)) {
-      const rows = batch.map(({ id }) => ({ id, row: { ...pick(byId.get(id) ?? {}, columns), ...defaults } }))
-      const answer = await insertRows(
-        this.#options.database,
-        { table, key: source.key, columns, ...(of === undefined || withoutRecord ? {} : { of }) },
-        rows,
-      )
-      const reasons = new Map(batch.map(({ id, reason }) => [id, reason]))
-      for (const { id, outcome, detail } of answer.rows) {
-        const row: ReconciledRow = { id, outcome }
-        const reason = outcome === 'restored' ? reasons.get(id) : detail
-        if (reason !== undefined) row.reason = reason
-        if (outcome === 'restored' && of !== undefined && !this.#isOwn(byId.get(id)?.[of]))
-          row.unverified = true
-        this.#outcomes.set(`${table} ${id}`, row)
-        if (outcome === 'restored') this.#defer(table, id, byId.get(id) ?? {}, defaults)
-      }
-      for (const observed of answer.observed)
-        this.#observed.set(`${observed.table}.${observed.column}`, observed)
-      this.#report(batch.length)
-    }
-    return planned.filter(({ id }) => this.#outcomes.get(`${table} ${id}`)?.outcome === 'blocked')
-  }
-
-  /**
-   * Rows of other accounts that arrived while a row they hang on was gone wait for it. Those that the replay did not
-   * bring were inserted here, so what waits for them is let in now: after the backup's own rows, which keep their
-   * old values that way.
-   */
-  async sweep(): Promise<void> {
-    const tables = this.#options.plan.tables.filter((planned) => planned.sweep).map(({ table }) => table)
-    if (tables.length === 0) return
-    await sweep(this.#options.database, tables)
-  }
-
-  /** @param seen what a row must still hold to be changed */
-  async setColumns(
-    table: string,
-    planned: readonly PlannedRow[],
-    seen = (id: string): ExactRow => this.#options.current.get(table)?.get(id) ?? {},
-  ): Promise<void> {
-    const source = this.#source(table)
-    const byId = new Map(source.rows.map((row) => [rowId(row, source.key), row]))
-    for (const [columns, group] of this.#byColumns(table, planned.flatMap(withAwaitedApart))) {
-      for (const batch of inBatches(group)) {
-        const rows = batch.map(({ id, merged }) => {
-          const row = byId.get(id) ?? {}
-          return {
-            id,
-            key: pick(row, source.key),
-            set: pick(merged ? { ...row, ...this.#merged(source, row, seen(id)) } : row, columns),
-            when: pick(seen(id), columns),
-          }
-        })
-        const answer = await setRows(this.#options.database, { table, key: source.key, columns }, rows)
-        const plannedById = new Map(batch.map((row) => [row.id, row]))
-        for (const set of answer) {
-          const row = rowThatWasSet(set, plannedById.get(set.id))
-          const before = this.#outcomes.get(`${table} ${row.id}`)
-          // Columns that were set do not make up for others of the row that were not.
-          if (before === undefined || !UNSET.has(before.outcome))
-            this.#outcomes.set(`${table} ${row.id}`, { ...before, ...row })
-        }
-        this.#report(batch.length)
-      }
-    }
-  }
-
-  /** The handler says it again: a plan names columns, no values. */
-  #merged(source: SnapshotTable, row: ExactRow, now: ExactRow): ExactRow {
-    return Object.fromEntries(keptOfBackup(this.#options.appview, source, row, now))
-  }
-
-  /** Gives inserted rows the values that were held back, in the columns that no trigger turned out to keep. */
-  async setDeferred(table: string): Promise<void> {
-    const rows = this.#deferred.get(table)
-    if (rows === undefined) return
-    const defaults = countableDefaults(this.#options.catalog, table)
-    await this.setColumns(table, rows, () => defaults)
-  }
-
-  #defer(table: string, id: string, row: ExactRow, defaults: ExactRow): void {
-    const columns = Object.keys(defaults).filter((column) => row[column] !== defaults[column])
-    if (columns.length === 0) return
-    const rows = this.#deferred.get(table) ?? []
-    rows.push({ id, action: 'set', outcome: 'restored', columns })
-    this.#deferred.set(table, rows)
-  }
-
-  result(): ReconcileResult {
-    return {
-      tables: this.#options.plan.tables.map(({ table, rows }) => ({
-        table,
-        rows: rows.map((row) => this.#outcomes.get(`${table} ${row.id}`) ?? withoutAction(row)),
+/** Remembers what was lost and has not come, before what it hangs on looks as if it had never been lost. */
+async function markPending({ options, outcomes }: RunState, tables: readonly PlannedTable[]): Promise<void> {
+  const { database, snapshot } = options
+  const marks = tables.flatMap(({ table, ofParents, rows }) =>
+    rows
+      .filter(({ id, outcome }) => !ofParents && PENDING.has(outcomes.get(table, id)?.outcome ?? outcome))
+      .map(({ id }) => ({
+        uri: pendingMark(table, id),
+        cid: NOT_WRITTEN,
+        did: snapshot.did,
+        run: 'reconcile',
       })),
-      triggerKept: [...this.#observed.values()],
-    }
-  }
+  )
+  await retrying(() => setMarks(database, marks))
+}
 
-  /** Rows that set the same columns, without those that triggers turned out to keep. */
-  #byColumns(table: string, planned: readonly PlannedRow[]): [columns: string[], rows: PlannedRow[]][] {
-    const groups = new Map<string, [string[], PlannedRow[]]>()
-    for (const row of planned) {
-      const columns = (row.columns ?? []).filter((column) => !this.#observed.has(`${table}.${column}`))
-      if (columns.length === 0) {
-        // Of a row that was inserted the rest is restored all the same.
-        if (!this.#outcomes.has(`${table} ${row.id}`)) {
-          this.#outcomes.set(`${table} ${row.id}`, { id: row.id, outcome: 'trigger-kept' })
-        }
-        continue
-      }
-      const group = groups.get(columns.join()) ?? [columns, []]
-      group[1].push(row)
-      groups.set(columns.join(), group)
-    }
-    return [...groups.values()]
-  }
-
-  #source(table: string): SnapshotTable {
-    const found = this.#options.snapshot.tables.find((candidate) => candidate.table === table)
-    if (found === undefined) throw new TypeError(`the plan names ${table}, which the snapshot does not hold`)
-    return found
-  }
-
-  #isOwn(uri: string | null | undefined): boolean {
-    return uri?.startsWith(`at://${this.#options.snapshot.did}/`) ?? false
-  }
-
-  #report(count: number): void {
-    this.#done += count
-    this.#options.onProgress?.(this.#done, this.#total)
-  }
+function plannedSets({ table, rows }: PlannedTable, current: CurrentRows): SetEntry[] {
+  return rows
+    .filter(({ action }) => action === 'set')
+    .flatMap(withAwaitedApart)
+    .map((planned) => ({ planned, seen: current.get(table)?.get(planned.id) ?? {} }))
 }
 
 /** What the index has filled by now must not look like a change to the row's other columns. */
@@ -266,30 +139,14 @@ function withAwaitedApart(planned: PlannedRow): PlannedRow[] {
   return [{ ...row, columns: awaited }, ...(others.length > 0 ? [{ ...row, columns: others }] : [])]
 }
 
-function rowThatWasSet({ id, outcome, detail }: SetRow, planned: PlannedRow | undefined): ReconciledRow {
-  switch (outcome) {
-    case 'set':
-    case 'unchanged':
-      return withoutAction(planned ?? { id, action: 'set', outcome: 'kept' })
-    case 'blocked':
-    case 'failed':
-      return { id, outcome, reason: detail ?? 'the database refused it' }
-    default:
-      return { id, outcome: 'kept', reason: 'changed while it was to be set back' }
+function progressOf({ plan, onProgress }: ApplyOptions): (count: number) => void {
+  const total = plan.tables.reduce(
+    (sum, { rows }) => sum + rows.filter((row) => row.action !== 'none').length,
+    0,
+  )
+  let done = 0
+  return (count) => {
+    done += count
+    onProgress?.(done, total)
   }
-}
-
-function withoutAction({ id, outcome, reason }: PlannedRow): ReconciledRow {
-  return reason === undefined ? { id, outcome } : { id, outcome, reason }
-}
-
-function pick(row: ExactRow, columns: readonly string[]): ExactRow {
-  return Object.fromEntries(columns.map((column) => [column, row[column] ?? null]))
-}
-
-function inBatches<T>(items: readonly T[]): T[][] {
-  const batches: T[][] = []
-  for (let start = 0; start < items.length; start += ROWS_PER_BATCH)
-    batches.push(items.slice(start, start + ROWS_PER_BATCH))
-  return batches
 }

@@ -1,9 +1,11 @@
 import { derivedTable } from '../appview/derived.ts'
 import { rowId, type SnapshotTable } from '../backup/snapshot.ts'
-import type { ForeignKey } from '../database/catalog.ts'
+import { constantDefault, type ForeignKey } from '../database/catalog.ts'
 import type { ExactRow } from '../database/exact.ts'
-import { canonicalInstant } from '../database/meaning.ts'
+import { canonicalInstant, meaningOf } from '../database/meaning.ts'
+import { currentRow } from './current.ts'
 import type { ReconcileInput } from './input.ts'
+import { isPendingMark, pendingMark } from './marks.ts'
 import type { OwnRecords } from './own-records.ts'
 
 /**
@@ -14,11 +16,21 @@ export class LostRows {
   readonly #input: ReconcileInput
   readonly #records: OwnRecords
   /** Per foreign key, the parent keys that were lost. */
-  readonly #lost = new Map<string, Set<string>>()
+  readonly #lost = new Map<ForeignKey, Set<string>>()
+  readonly #foreignKeys = new Map<string, readonly ForeignKey[]>()
+  readonly #heldBack: ReadonlyMap<string, readonly string[]>
+  readonly #arePending: boolean
 
-  constructor(input: ReconcileInput, records: OwnRecords) {
+  /** @param heldBack by table, columns that an insert leaves empty at first: an earlier run may have been cut short */
+  constructor(
+    input: ReconcileInput,
+    records: OwnRecords,
+    heldBack: ReadonlyMap<string, readonly string[]> = new Map(),
+  ) {
     this.#input = input
     this.#records = records
+    this.#heldBack = heldBack
+    this.#arePending = input.marked.values().some(isPendingMark)
   }
 
   /**
@@ -36,40 +48,86 @@ export class LostRows {
 
   /** True when a row hangs by a cascade on one that was lost. */
   took(row: ExactRow, table: SnapshotTable): boolean {
-    return this.#keysToLost(row, table).some((key) => key.onDelete === 'cascade')
-  }
-
-  /** Columns of a row that were set to NULL when the row that they named was lost. */
-  emptied(row: ExactRow, table: SnapshotTable): string[] {
-    return this.#keysToLost(row, table)
-      .filter((key) => key.onDelete === 'set null')
-      .flatMap((key) => key.columns)
-  }
-
-  #keysToLost(row: ExactRow, table: SnapshotTable): ForeignKey[] {
-    return this.#input.catalog.foreignKeys.filter(
-      (key) =>
-        key.child === table.table &&
-        this.#lostParents(key).has(JSON.stringify(key.columns.map((column) => row[column] ?? null))),
+    return (
+      this.#isPending(row, table) || this.#keysToLost(row, table).some((key) => key.onDelete === 'cascade')
     )
   }
 
+  /**
+   * Columns of a row that were set to NULL, or to their default, when the row that they named was lost, and that are so
+   * still. Where another column of the same reference is not as it was, somebody has been at it since.
+   */
+  emptied(row: ExactRow, now: ExactRow, table: SnapshotTable): string[] {
+    const types = new Map(table.columns.map(({ name, type }) => [name, type]))
+    const holds = (column: string, value: string | null | undefined): boolean =>
+      value !== undefined &&
+      meaningOf(now[column] ?? null, types.get(column) ?? 'text') ===
+        meaningOf(value, types.get(column) ?? 'text')
+    return this.#keysToLost(row, table).flatMap((key) => {
+      const differing = key.columns.filter((column) => !holds(column, row[column] ?? null))
+      const isEmptied = (column: string) =>
+        this.#emptyValues(key, column).some((value) => holds(column, value))
+      return differing.every(isEmptied) ? differing : []
+    })
+  }
+
+  /** What a column holds once the row that it named is gone; nothing where the delete leaves it alone. */
+  #emptyValues(key: ForeignKey, column: string): (string | null)[] {
+    const values: (string | null)[] = []
+    if (this.#heldBack.get(key.child)?.includes(column)) values.push(null)
+    if (key.setColumns.length > 0 && !key.setColumns.includes(column)) return values
+    if (key.onDelete === 'set null') values.push(null)
+    if (key.onDelete === 'set default') {
+      const definition = this.#input.catalog.table(key.child).columns.find(({ name }) => name === column)
+      const constant = definition === undefined ? undefined : constantDefault(definition)
+      if (constant !== undefined) values.push(constant)
+    }
+    return values
+  }
+
+  /** An earlier run could not bring the row, or not fill it. */
+  #isPending(row: ExactRow, { table, key }: SnapshotTable): boolean {
+    // Most runs leave no such mark, and most snapshots have many rows.
+    return this.#arePending && this.#input.marked.has(pendingMark(table, rowId(row, key)))
+  }
+
+  #keysToLost(row: ExactRow, table: SnapshotTable): readonly ForeignKey[] {
+    const ofTable = this.#foreignKeysOf(table.table)
+    if (this.#isPending(row, table)) return ofTable
+    return ofTable.filter((key) => {
+      const lost = this.#lostParents(key)
+      return lost.size > 0 && lost.has(JSON.stringify(key.columns.map((column) => row[column] ?? null)))
+    })
+  }
+
+  #foreignKeysOf(table: string): readonly ForeignKey[] {
+    const known = this.#foreignKeys.get(table)
+    if (known !== undefined) return known
+    const found = this.#input.catalog.foreignKeys.filter(({ child }) => child === table)
+    this.#foreignKeys.set(table, found)
+    return found
+  }
+
   #lostParents(key: ForeignKey): Set<string> {
-    const known = this.#lost.get(key.name + key.child)
+    const known = this.#lost.get(key)
     if (known !== undefined) return known
     const lost = new Set<string>()
-    this.#lost.set(key.name + key.child, lost)
+    this.#lost.set(key, lost)
     const parent = this.#input.snapshot.tables.find((table) => table.table === key.parent)
-    for (const row of parent?.rows ?? []) {
-      if (parent !== undefined && this.#wasLost(row, parent)) {
-        lost.add(JSON.stringify(key.parentColumns.map((column) => row[column] ?? null)))
+    // Where rows hang on rows of their own table, one may be lost with another that comes later.
+    for (let size = -1; size < lost.size && parent !== undefined; ) {
+      size = lost.size
+      for (const row of parent.rows) {
+        if (this.#wasLost(row, parent))
+          lost.add(JSON.stringify(key.parentColumns.map((column) => row[column] ?? null)))
       }
+      if (key.child !== key.parent) break
     }
     return lost
   }
 
   #wasLost(row: ExactRow, table: SnapshotTable): boolean {
-    const now = this.#input.current.get(table.table)?.get(rowId(row, table.key))
+    const now = currentRow(this.#input.current, table.table, rowId(row, table.key), row)
     if (now === undefined) return true
     const births = this.#input.catalog.birthColumns(table.table)
     if (births.some((column) => isLater(now[column], row[column]))) return true

@@ -1,47 +1,24 @@
-import { derivedTable } from '../appview/derived.ts'
+import { derivedTable, recordColumn } from '../appview/derived.ts'
 import { rowId, type SnapshotTable } from '../backup/snapshot.ts'
 import { constantDefault } from '../database/catalog.ts'
 import type { ExactRow } from '../database/exact.ts'
 import { meaningOf } from '../database/meaning.ts'
 import type { DerivedTable, RowOutcome } from '../events.ts'
-import { nonDerivableColumns } from './columns.ts'
+import { countableDefaults, missingColumns, nonDerivableColumns } from './columns.ts'
+import { refusalOf } from './consent-rule.ts'
+import { currentRow } from './current.ts'
 import { RowsFromBackup } from './from-backup.ts'
+import { includedRecords } from './included.ts'
 import type { ReconcileInput } from './input.ts'
 import { LostRows } from './lost-rows.ts'
+import { pendingMark } from './marks.ts'
 import { holdsRecord, keptOfBackup } from './merge-row.ts'
 import { inOrder } from './order.ts'
 import { OwnRecords } from './own-records.ts'
+import { bringableParents, planParents } from './parents.ts'
+import type { PlannedRow, PlannedTable, ReconcilePlan } from './planned.ts'
 
-/** What is to become of one row of the snapshot. */
-export interface PlannedRow {
-  /** See `rowId`. */
-  id: string
-  action: 'insert' | 'set' | 'none'
-  /** The outcome when the action goes through, or when there is none. */
-  outcome: RowOutcome
-  /** Columns to set back, for `set`. */
-  columns?: readonly string[]
-  /** Of these columns, those that the index fills by itself where it waits for what they name. */
-  awaited?: readonly string[]
-  /** Some of these columns are what the handler's `mergeRow` keeps of the backup's row. */
-  merged?: true
-  /** The row's record could not be written back: the row comes although the index knows the record as deleted. */
-  withoutRecord?: true
-  reason?: string
-}
-
-export interface PlannedTable {
-  table: string
-  /** Rows come here, now or in an earlier run, that no replay gives: what the index has waiting for them is let in. */
-  sweep?: true
-  rows: PlannedRow[]
-}
-
-/** What a reconcile would do, parents before children: names and actions, no bodies. */
-export interface ReconcilePlan {
-  did: string
-  tables: PlannedTable[]
-}
+export type { PlannedRow, PlannedTable, ReconcilePlan } from './planned.ts'
 
 /** The input, and what is known from it. */
 interface Known {
@@ -62,31 +39,81 @@ interface Planned {
 }
 
 /**
- * Decides for each row of the snapshot. Six rules:
+ * Decides for each row of the snapshot. The rules:
  *
  * - What a replay of this account gives back is left to it; only its columns that no handler writes are set back,
  *   and only in rows that were made anew since the restore began.
- * - A row whose record could not be written back comes from the backup all the same, and so do own rows that wait
- *   for such a one.
+ * - A row whose record could not be written back, or not yet, comes from the backup all the same, and so do own rows
+ *   that wait for such a one.
  * - Where the record is a shorter form of the row, what its handler's `mergeRow` names is set back, as long as nobody
  *   has written it since.
  * - A row that is absent comes back when the incident took it, that is, when a row it hangs on by a cascade was
  *   lost. A row whose parents stood all along was deleted by someone since the backup, and stays deleted.
  * - A column that ON DELETE SET NULL emptied, because the row it named was lost, is filled while it is still empty.
- * - Everything else that differs was changed since, and is kept.
+ * - A row of another account's record comes back as that account consents.
+ * - Everything else that differs was changed since, and is kept, unless the operator means to overwrite it.
  */
 export function planReconcile(input: ReconcileInput): ReconcilePlan {
-  const records = new OwnRecords(input)
-  const lost = new LostRows(input, records)
+  const { snapshot, appview, catalog, includeDerived } = input
+  const included = includeDerived && includedRecords(snapshot, appview, includeDerived)
+  const records = new OwnRecords({ ...input, included })
+  const ordered = inOrder(snapshot.tables, input)
+  const heldBack = new Map(ordered.map(({ source, heldBack }) => [source.table, heldBack]))
+  const lost = new LostRows(input, records, heldBack)
   const known: Known = { input, records, lost, fromBackup: rowsFromBackup(input, records) }
+  const own = ordered.map(({ source, heldBack }): PlannedTable => {
+    const { table } = source
+    const missing = missingValues(source, input)
+    const rows: PlannedRow[] = []
+    for (const row of source.rows) {
+      const planned = pendingOr(planRow(plannedOf(row, source, input), known), table, input)
+      rows.push(
+        missing !== undefined && planned.action === 'insert' ? none(planned.id, 'failed', missing) : planned,
+      )
+    }
+    const isSwept = known.fromBackup.hasAny(table) || rows.some(({ action }) => action === 'insert')
+    return {
+      table,
+      ...(isSwept && { sweep: true as const }),
+      ...(heldBack.length > 0 && { heldBack }),
+      rows,
+    }
+  })
+  const missing = included && [...included].filter((uri) => records.whyWithout(uri) !== undefined)
+  const head = { did: snapshot.did, ...(missing && { withoutRecords: missing }) }
+  if (!input.withParents) return { ...head, tables: own }
+  // What parents need may be among the account's own tables, and the other way round.
+  const byName = new Map([...planParents(input, own), ...own].map((planned) => [planned.table, planned]))
+  const parents = bringableParents(snapshot, appview).filter(({ table }) => byName.has(table))
+  const all = inOrder([...parents, ...snapshot.tables], { appview, catalog })
   return {
-    did: input.snapshot.did,
-    tables: inOrder(input).map((table) => {
-      const rows = table.rows.map((row) => planRow(plannedOf(row, table, input), known))
-      const isSwept = known.fromBackup.hasAny(table.table) || rows.some(({ action }) => action === 'insert')
-      return { table: table.table, ...(isSwept && { sweep: true as const }), rows }
+    ...head,
+    tables: all.flatMap(({ source, heldBack: held }) => {
+      const planned = byName.get(source.table)
+      return planned === undefined ? [] : [{ ...planned, ...(held.length > 0 && { heldBack: held }) }]
     }),
   }
+}
+
+function pendingOr(planned: PlannedRow, table: string, { marked }: ReconcileInput): PlannedRow {
+  const isPending = planned.action !== 'none' && marked.has(pendingMark(table, planned.id))
+  return isPending ? { ...planned, pending: true } : planned
+}
+
+/**
+ * Why no row of a table can be inserted: production wants values that the backup is too old to have. Where the table
+ * has triggers, one of them may fill these in: that shows when it is tried.
+ */
+function missingValues({ table, columns }: SnapshotTable, { catalog }: ReconcileInput): string | undefined {
+  if (catalog.table(table).triggers.length > 0) return undefined
+  const missing = missingColumns(
+    catalog,
+    table,
+    columns.map(({ name }) => name),
+  )
+  return missing.length === 0
+    ? undefined
+    : `production wants a value in ${missing.join(', ')}, which the backup does not have: give the column a default, then reconcile again`
 }
 
 function plannedOf(row: ExactRow, table: SnapshotTable, { appview, snapshot }: ReconcileInput): Planned {
@@ -97,13 +124,13 @@ function plannedOf(row: ExactRow, table: SnapshotTable, { appview, snapshot }: R
 }
 
 function rowsFromBackup(input: ReconcileInput, records: OwnRecords): RowsFromBackup {
-  const withoutReplay: Planned[] = []
-  const parked: Planned[] = []
+  const withoutReplay: { row: ExactRow; table: SnapshotTable }[] = []
+  const parked: typeof withoutReplay = []
   for (const table of input.snapshot.tables) {
     for (const row of table.rows) {
-      const planned = plannedOf(row, table, input)
-      const { id, ownRecord } = planned
+      const { id, ownRecord } = plannedOf(row, table, input)
       if (ownRecord === undefined) continue
+      const planned = { row: namesOf(row, table, input), table }
       const isAbsent = !input.current.get(table.table)?.has(id)
       if (records.whyWithout(ownRecord) !== undefined) withoutReplay.push(planned)
       if (!records.isStanding(ownRecord)) continue
@@ -127,10 +154,19 @@ function rowsFromBackup(input: ReconcileInput, records: OwnRecords): RowsFromBac
   })
 }
 
+/** What rows name one another by: bodies need not be held. */
+function namesOf(row: ExactRow, { table, key }: SnapshotTable, { catalog }: ReconcileInput): ExactRow {
+  const columns = catalog.foreignKeys.flatMap((foreign) => [
+    ...(foreign.child === table ? foreign.columns : []),
+    ...(foreign.parent === table ? foreign.parentColumns : []),
+  ])
+  return Object.fromEntries([...key, ...columns].map((column) => [column, row[column] ?? null]))
+}
+
 function planRow(planned: Planned, known: Known): PlannedRow {
   const { id, row, table, ownRecord } = planned
   const { input, records, lost, fromBackup } = known
-  const now = input.current.get(table.table)?.get(id)
+  const now = currentRow(input.current, table.table, id, row)
   if (now !== undefined) return planPresent({ ...planned, now }, known)
   if (ownRecord !== undefined) {
     const why = records.whyWithout(ownRecord)
@@ -146,6 +182,10 @@ function planRow(planned: Planned, known: Known): PlannedRow {
   }
   if (!lost.took(row, table))
     return none(id, 'withdrawn', 'deleted since the backup: what it hangs on was never lost')
+  const of = recordColumn(input.appview, table.table)
+  const foreign = of === undefined ? undefined : row[of]
+  const refusal = foreign == null ? undefined : refusalOf(input.consent?.get(foreign), input.unreachable)
+  if (refusal !== undefined) return none(id, refusal.outcome, refusal.reason)
   return { id, action: 'insert', outcome: 'restored' }
 }
 
@@ -167,9 +207,7 @@ function planPresent(present: PresentRow, known: Known): PlannedRow {
   if (differing.length === 0)
     return why === undefined ? none(id, isOwn ? 'derived' : 'unchanged') : none(id, 'unchanged', why)
 
-  const emptied = known.lost
-    .emptied(row, table)
-    .filter((column) => differing.includes(column) && now[column] === null)
+  const emptied = known.lost.emptied(row, now, table).filter((column) => differing.includes(column))
   const merged = isOwn ? mergedColumns(present, known) : new Map<string, string | null>()
   // Of these the row will hold what the backup has, so its record is the same for all that they tell.
   const awaited = awaitedColumns(present, known)
@@ -180,6 +218,19 @@ function planPresent(present: PresentRow, known: Known): PlannedRow {
   ])
   const open = differing.filter((column) => !settled.has(column))
   const columns = [...new Set([...emptied, ...merged.keys(), ...resetColumns(present, open, known)])]
+  const overwritten = merged.size > 0 ? [] : overwrittenColumns(present, differing, columns, known)
+  if (overwritten.length > 0) {
+    const both = awaited.filter((column) => overwritten.includes(column))
+    return {
+      id,
+      action: 'set',
+      outcome: 'restored',
+      columns: overwritten,
+      overwrites: true,
+      ...(both.length > 0 && { awaited: both }),
+      reason: `changed since the backup, and overwritten: ${overwritten.join(', ')}`,
+    }
+  }
   if (columns.length === 0) {
     if (open.length === 0) return none(id, 'derived', 'it waits for a row that comes from the backup')
     return isWrittenOtherwise(present, known) && open.every((column) => derived?.columns.includes(column))
@@ -204,6 +255,21 @@ function planPresent(present: PresentRow, known: Known): PlannedRow {
   }
   const isDerived = isOwn && derived !== undefined && why === undefined
   return { id, action: 'set', outcome: isDerived ? 'derived' : 'restored', columns }
+}
+
+/**
+ * All columns that differ and that no handler writes, where they are to be overwritten and some of them would not be
+ * set back anyway.
+ */
+function overwrittenColumns(
+  { derived }: PresentRow,
+  differing: readonly string[],
+  setAnyway: readonly string[],
+  { input }: Known,
+): string[] {
+  if (input.onConflict !== 'overwrite') return []
+  const columns = differing.filter((column) => !derived?.columns.includes(column))
+  return columns.every((column) => setAnyway.includes(column)) ? [] : [...new Set([...setAnyway, ...columns])]
 }
 
 /**
@@ -246,7 +312,9 @@ function resetColumns(present: PresentRow, differing: readonly string[], known: 
   if (isEdited && !isWrittenOtherwise(present, known)) return []
   const isRemade = lost.isRemade(row, now, table)
   // A row that an earlier run inserted has its old birth; that run may have been cut short before it set the rest.
-  if (!isRemade && !lost.isMarked(row, table)) return []
+  const isMarked = lost.isMarked(row, table)
+  if (!isRemade && !isMarked && !lost.took(row, table)) return []
+  const countable = countableDefaults(input.catalog, table.table)
   // What no record stands for can only have been made anew by a trigger, which leaves the rest to the defaults.
   const columns =
     derived === undefined
@@ -255,8 +323,11 @@ function resetColumns(present: PresentRow, differing: readonly string[], known: 
   const untouched = columns
     .filter((column) => {
       if (!differing.includes(column.name)) return false
-      const constant = constantDefault(column)
-      if (!isRemade && constant == null) return false
+      // A number that the database gives by itself: the old one can be set back, unless it is always given.
+      if (column.identity === 'a') return false
+      const constant = column.identity === null ? constantDefault(column) : undefined
+      const isHeldBack = Object.hasOwn(countable, column.name)
+      if (!isRemade && !isHeldBack && !(isMarked && constant != null)) return false
       return (
         constant === undefined ||
         meaningOf(now[column.name] ?? null, column.type) === meaningOf(constant, column.type)

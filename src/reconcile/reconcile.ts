@@ -4,12 +4,16 @@ import type { Database } from '../database/client.ts'
 import { firstMarkedAt, readMarks } from '../database/marks.ts'
 import { readReceipt } from '../database/receipts.ts'
 import { type RecordState, readRecordStates } from '../database/record-state.ts'
-import { RestoreError } from '../errors.ts'
+import { ConfigError, RestoreError } from '../errors.ts'
 import type { AppView } from '../events.ts'
 import { type CurrentRows, readCurrentRows } from './current.ts'
+import { withForeseen } from './foresee.ts'
+import type { ReconcilePolicy } from './input.ts'
 import { NOT_WRITTEN } from './marks.ts'
 import type { RefusedRecords, RepoRecords } from './own-records.ts'
-import { planReconcile, type ReconcilePlan } from './plan.ts'
+import { bringableParents } from './parents.ts'
+import { planReconcile } from './plan.ts'
+import { type PlannedTable, plannedSource, type ReconcilePlan } from './planned.ts'
 import { replayedRows } from './replayed-rows.ts'
 
 export interface PreparedReconcile {
@@ -18,7 +22,7 @@ export interface PreparedReconcile {
   current: CurrentRows
 }
 
-export interface PrepareReconcileOptions {
+export interface PrepareReconcileOptions extends ReconcilePolicy {
   database: Database
   /** Of production. */
   catalog: Catalog
@@ -39,14 +43,29 @@ export interface PrepareReconcileOptions {
    * could not be had): what such a record lacks in its row nobody has taken out since the backup.
    */
   writtenOtherwise?: ReadonlySet<string>
+  /**
+   * Whether the plan says which inserts would be refused. Applying it decides that in any case, so a plan that nobody
+   * reads can do without. @defaultValue true
+   */
+  foresee?: boolean
+  /** Whether the operator's own code consumes the firehose, and keeps no record state. @defaultValue false */
+  isOwnConsumer?: boolean
 }
 
 /** Reads what is there now and plans what to bring back. Nothing is written. */
 export async function prepareReconcile(options: PrepareReconcileOptions): Promise<PreparedReconcile> {
   const { database, catalog, appview, snapshot, repo, refused, writtenOtherwise } = options
-  const current = await readCurrentRows(database, catalog, snapshot.tables)
+  const { onConflict, withParents, consent, unreachable, includeDerived } = options
+  if (includeDerived && repo === undefined) {
+    throw new ConfigError('Without its repo nobody knows which records of the account are missing.', {
+      did: snapshot.did,
+      hint: 'Give `repo`, as `fetchRepo` reads it, where `includeDerived` is given.',
+    })
+  }
+  const parents = withParents ? bringableParents(snapshot, appview) : []
+  const current = await readCurrentRows(database, catalog, [...snapshot.tables, ...parents])
   const marks = await readMarks(database, snapshot.did)
-  const plan = planReconcile({
+  const planned = planReconcile({
     snapshot,
     appview,
     catalog,
@@ -58,8 +77,17 @@ export async function prepareReconcile(options: PrepareReconcileOptions): Promis
     writtenOtherwise,
     markedAt: firstMarkedAt(marks),
     marked: new Set(marks.map(({ uri }) => uri)),
+    onConflict,
+    withParents,
+    consent,
+    unreachable,
+    includeDerived,
   })
-  return { plan, current }
+  const absentAtRev = includeDerived && !options.isOwnConsumer ? repo?.rev : undefined
+  const plan = { ...planned, ...(absentAtRev !== undefined && { absentAtRev }) }
+  const sourceOf = (planned: PlannedTable) => plannedSource(snapshot, planned)
+  if (options.foresee === false) return { plan, current }
+  return { plan: await withForeseen(plan, { database, catalog, appview, sourceOf }), current }
 }
 
 /**

@@ -7,7 +7,9 @@ import { recordFromBytes } from './record.ts'
 import { MissingBlockError } from './repo-errors.ts'
 
 /** `rev` is that of the commit the proof belongs to: compare it where an old proof would mislead. */
-export type RecordProof = { present: Cid; record: LexMap; rev: string } | { present: null; rev: string }
+export type RecordProof =
+  | { present: Cid; record: LexMap; rev: string /** CID of the commit. */; commit: Cid }
+  | { present: null; rev: string }
 
 /**
  * What `com.atproto.sync.getRecord` proves: that the account's repository has this record, or that it has not.
@@ -21,7 +23,7 @@ export function verifyRecordProof(
   { did, signingKey, collection, rkey }: Signer & { collection: string; rkey: string },
 ): RecordProof {
   const proof = readCarBytes(car)
-  const { commit } = signedCommitOf(proof, { did, signingKey })
+  const { cid: commitCid, commit } = signedCommitOf(proof, { did, signingKey })
   const path = `${collection}/${rkey}`
   splitPath(path)
   const present = new MstLookup(proof.blocks, commit.data).find(path)
@@ -32,5 +34,5 @@ export function verifyRecordProof(
     const uri = `at://${did}/${path}`
     throw new MissingBlockError(`The record ${uri} (${cid}) was not sent with its proof`, { did, uri, cid })
   }
-  return { present, record: recordFromBytes(bytes), rev: commit.rev }
+  return { present, record: recordFromBytes(bytes), rev: commit.rev, commit: commitCid }
 }

@@ -85,15 +85,19 @@ function comparePresent(
   return { class: 'different', columns, ...(said === undefined ? {} : reasonOf(said)) }
 }
 
-/** What is said of a row that is there without its record; undefined where the record is there or nobody refused it. */
+/** What is said of a row that is there without its record; undefined where the record is there. */
 function restsOnBackup(
   { table }: SnapshotTable,
   row: ExactRow,
-  { appview, withoutRecord }: Evidence,
+  { appview, withoutRecord, missingRecords }: Evidence,
 ): (Finding & { reason: string }) | undefined {
   const uri = recordUriOf(appview, table, row)
   const refused = uri === undefined ? undefined : withoutRecord.get(uri)
-  if (refused === undefined) return undefined
+  if (refused === undefined) {
+    if (uri === undefined || missingRecords?.has(uri) !== true) return undefined
+    const reason = 'rests on the backup alone: its record is not in the repo'
+    return { class: 'explained', policy: 'record-missing', reason }
+  }
   return {
     class: 'explained',
     policy: refused.refusal === 'blob-missing' ? 'blob-missing' : 'record-refused',

@@ -20,7 +20,7 @@ import {
 } from './present-rows.ts'
 import type { ReconciledTable, TriggerKeptColumn } from './reconciled.ts'
 import { compareRecords } from './records.ts'
-import { type RefusedRecords, refusalsOf, withoutRecord } from './refused.ts'
+import { missingRecords, type RefusedRecords, refusalsOf, withoutRecord } from './refused.ts'
 import { REPORT_FORMAT, type Report, verdictOf } from './report.ts'
 import { tableReport } from './row-entries.ts'
 import { compareUntouched, type UntouchedFingerprint } from './untouched.ts'
@@ -41,6 +41,8 @@ export interface CompareOptions {
   triggerKept?: readonly TriggerKeptColumn[]
   /** URIs of records that the write plan keeps as their author has them now. */
   kept?: ReadonlySet<string>
+  /** Sequences behind restored ids that the reconcile could not move. */
+  stuckSequences?: readonly string[]
   /** What the writer refused of `records` that were not refused from the start, by URI. */
   refused?: RefusedRecords
   /** Of `fingerprintUntouched`, before the first write of this run. */
@@ -68,6 +70,7 @@ export async function compareAccount(options: CompareOptions): Promise<Report> {
     records: new Map(records.map((record) => [record.uri, record])),
     refusals,
     withoutRecord: withoutRecord(refusals, repo),
+    missingRecords: missingRecords(records, refusals, repo),
     outcomes: options.reconciled === undefined ? undefined : outcomesOf(options.reconciled),
     triggerKept: triggerKeptSet(options.triggerKept ?? []),
   }
@@ -140,13 +143,16 @@ function rootUris({ did, tables }: Snapshot, { roots }: AppView): Set<string> {
   return new Set(uris.filter((uri) => uri.startsWith(`at://${did}/`)))
 }
 
+const ON_BACKUP_ALONE = ['blob-missing', 'record-refused', 'record-missing'] as const
+
 function notesOf(
-  { records, reconciled, snapshot, catalog }: CompareOptions,
+  { records, reconciled, snapshot, catalog, stuckSequences = [] }: CompareOptions,
   tables: Report['tables'],
 ): string[] {
   const notes: string[] = []
   const alone = tables.reduce(
-    (sum, { policies }) => sum + (policies['blob-missing'] ?? 0) + (policies['record-refused'] ?? 0),
+    (sum, { policies }) =>
+      sum + ON_BACKUP_ALONE.reduce((count, policy) => count + (policies[policy] ?? 0), 0),
     0,
   )
   if (alone > 0)
@@ -161,6 +167,10 @@ function notesOf(
   if (different > 0)
     notes.push(
       `${different} records cannot be rebuilt with the CID that was lost: the appview stored them changed.`,
+    )
+  if (stuckSequences.length > 0)
+    notes.push(
+      `Behind ids that came back, and to be moved with setval before the next insert: ${stuckSequences.join(', ')}.`,
     )
   for (const { table, columns } of snapshot.tables) {
     const known = new Set(columns.map(({ name }) => name))

@@ -21,6 +21,8 @@ export interface Evidence {
   refusals: RefusedRecords
   /** Those of them that are not in the repo: their rows rest on the backup alone. */
   withoutRecord: RefusedRecords
+  /** URIs of the lost records that are not in the repo, and of which nobody refused any. */
+  missingRecords?: ReadonlySet<string>
   /** What the reconcile of this run said; undefined when none ran. */
   outcomes: Outcomes | undefined
   /** As `table.column`. */

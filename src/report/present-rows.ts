@@ -1,4 +1,4 @@
-import { keyValues, openBackupReader } from '../backup/backup-reader.ts'
+import { allRows, openBackupReader } from '../backup/backup-reader.ts'
 import { extract } from '../backup/extract.ts'
 import { keyFilters } from '../backup/key-conditions.ts'
 import { rowId, type Snapshot, type SnapshotTable } from '../backup/snapshot.ts'
@@ -45,7 +45,7 @@ export async function readSameRows(
 ): Promise<RowsById> {
   if (rows.length === 0) return new Map()
   const reader = openBackupReader(database, catalog)
-  return byId(await readAtRest(() => reader.readByKeys(table, key, keyValues(rows, key))), key)
+  return byId(await readAtRest(() => allRows(reader.readByKeys(table, key, keysOf(rows, key)))), key)
 }
 
 /** What the index knows of these records. */
@@ -72,6 +72,12 @@ export async function readStatesOf(
   return states
 }
 
-function byId(rows: readonly ExactRow[], key: readonly string[]): RowsById {
-  return new Map(rows.map((row) => [rowId(row, key), row]))
+function byId(rows: Iterable<ExactRow>, key: readonly string[]): RowsById {
+  const found: RowsById = new Map()
+  for (const row of rows) found.set(rowId(row, key), row)
+  return found
+}
+
+function* keysOf(rows: Iterable<ExactRow>, key: readonly string[]): Generator<string[], undefined> {
+  for (const row of rows) yield key.map((column) => row[column] ?? '')
 }

@@ -27,6 +27,16 @@ export function withoutRecord(refusals: RefusedRecords, repo: Pick<VerifiedRepo,
   return new Map([...refusals].filter(([uri, { refusal }]) => refusal !== 'conflict' && !isThere(uri, repo)))
 }
 
+/** URIs of the lost records that the repo does not have, and that nobody has refused. */
+export function missingRecords(
+  records: readonly (LostRecord | RefusedRecord)[],
+  refusals: RefusedRecords,
+  repo: Pick<VerifiedRepo, 'get'>,
+): Set<string> {
+  const uris = records.map(({ uri }) => uri)
+  return new Set(uris.filter((uri) => !refusals.has(uri) && !isThere(uri, repo)))
+}
+
 function isThere(uri: string, repo: Pick<VerifiedRepo, 'get'>): boolean {
   const name = recordNameOf(uri)
   return name !== undefined && repo.get(name.collection, name.rkey) !== undefined

@@ -14,9 +14,10 @@ export const REPORT_FORMAT = 1
  * - newer-than-backup: a row more than the backup had, and it came later;
  * - changed-by-others: a row that a restore never writes has another value now;
  * - blob-missing: the row is as it was and rests on the backup alone, for its record could not be written without a blob;
- * - record-refused: the same, where the record was refused for another reason.
+ * - record-refused: the same, where the record was refused for another reason;
+ * - record-missing: the same, where the record has not been written yet, as after `reconcile --include-derived`.
  *
- * A row of the last two is explained; its record is missing all the same, and counts.
+ * A row of the last three is explained; its record is missing all the same, and counts.
  */
 export const POLICIES = [
   'kept-newer',
@@ -26,6 +27,7 @@ export const POLICIES = [
   'changed-by-others',
   'blob-missing',
   'record-refused',
+  'record-missing',
 ] as const
 export type Policy = (typeof POLICIES)[number]
 

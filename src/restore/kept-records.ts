@@ -7,6 +7,7 @@ import type { AppView } from '../events.ts'
 import { asEvent } from '../pds/as-event.ts'
 import { type LostRecord, type RefusedRecord, recordNameOf } from '../pds/lost-record.ts'
 import { readCurrentRows } from '../reconcile/current.ts'
+import { NOT_WRITTEN } from '../reconcile/marks.ts'
 import { recordFromBytes } from '../repo/record.ts'
 import type { RepoRecord, VerifiedRepo } from '../repo/verified-repo.ts'
 import type { RestoreContext } from './context.ts'
@@ -15,7 +16,8 @@ import type { RestoreContext } from './context.ts'
  * By URI, why a record that is in the repo now is not to be overwritten by the snapshot's:
  * - It was never deleted: its row has stood ever since the backup, so what differs was edited by its author and is
  *   newer. (A record created again under a lost key has a row made anew.) Unless a restore wrote it: then it was lost
- *   after all, and its row set back; it may be the record without the pictures that could not be had then.
+ *   after all, and its row set back; it may be the record without the pictures that could not be had then. Or unless its
+ *   row was brought without it: then it was lost too, and what is there now was created again.
  * - It is one that its handler skips: what its row says is kept elsewhere, as pages in a blob are. The row's own
  *   words would take its place, and lose that.
  * - It could not be saved before it is overwritten.
@@ -35,10 +37,13 @@ export async function keptRecords(
   }
   const marks = await readMarks(context.production, snapshot.did)
   const restored = new Set(marks.map(({ uri, cid }) => `${uri} ${cid}`))
+  const written = new Set(marks.filter(({ cid }) => cid !== NOT_WRITTEN).map(({ uri }) => uri))
+  const onBackupAlone = new Set(marks.map(({ uri }) => uri).filter((uri) => !written.has(uri)))
   for (const uri of await uninterruptedUris(context, snapshot, catalog)) {
     const name = recordNameOf(uri)
     const live = name && repo.get(name.collection, name.rkey)
     if (live !== undefined && restored.has(`${uri} ${live.cid.toString()}`)) continue
+    if (onBackupAlone.has(uri)) continue
     if (!kept.has(uri)) kept.set(uri, 'edited by its author since the backup')
   }
   return kept
@@ -74,7 +79,7 @@ async function uninterruptedUris(
   const roots = snapshot.tables.filter(({ table }) =>
     context.appview.roots.some((root) => root.table === table),
   )
-  const current = await readCurrentRows(context.production, catalog, roots)
+  const current = await readCurrentRows(context.production, catalog, roots, { sameAsRows: false })
   const uris = new Set<string>()
   for (const root of context.appview.roots) {
     const table = roots.find((candidate) => candidate.table === root.table)

@@ -19,6 +19,8 @@ export interface AbsentRecord {
 export interface Indexed {
   /** By URI, with the table where there is a row. */
   records: ReadonlyMap<string, { rev?: string; table?: string }>
+  /** URIs of records whose rows a reconcile has brought without them: they rest on the backup alone. */
+  withoutRecord?: ReadonlySet<string>
 }
 
 /**
@@ -35,25 +37,65 @@ export async function readIndexed(
     if (deleted) gone.add(uri)
     else records.set(uri, { rev })
   }
-  // What rests on the backup alone was brought back without its record, and on purpose.
-  for (const { uri, cid } of await readMarks(production, did)) if (cid === NOT_WRITTEN) gone.add(uri)
+  const withoutRecord = await readWithoutRecord(production, did)
+  for (const uri of withoutRecord) gone.add(uri)
+  for (const [uri, table] of await readOwnRows({ appview, production }, did)) {
+    // A tombstone with a row: the row came after the delete, by whatever way, and is not ours to judge.
+    if (!gone.has(uri)) records.set(uri, { ...records.get(uri), table })
+  }
+  return { records, withoutRecord }
+}
+
+/**
+ * URIs of records whose rows a reconcile has brought back without them, on purpose: because they could not be written,
+ * or not yet. That the repo lacks such a record is nothing new, and no reason to take its row.
+ */
+export async function readWithoutRecord(
+  production: RestoreContext['production'],
+  did: string,
+): Promise<Set<string>> {
+  const marks = await readMarks(production, did)
+  return new Set(
+    marks.filter(({ uri, cid }) => cid === NOT_WRITTEN && isValidAtUri(uri)).map(({ uri }) => uri),
+  )
+}
+
+/** Those of them that the repo still does not have: what a prune leaves, and must say that it does. */
+export function restingOnBackup(
+  { withoutRecord = new Set(), records }: Indexed,
+  repo: { uris: ReadonlySet<string> },
+): string[] {
+  return [...withoutRecord].filter((uri) => !repo.uris.has(uri) && records.get(uri)?.rev === undefined).sort()
+}
+
+/** The rows that records of the account have of their own: their URIs, with the table. */
+export async function readOwnRows(
+  { appview, production }: Pick<RestoreContext, 'appview' | 'production'>,
+  did: string,
+): Promise<Map<string, string>> {
+  const rows = new Map<string, string>()
   const tables = new Map(
     appview.handlers.map(({ derives: [{ table, of }] }) => [`${table} ${of}`, { table, of }]),
   )
   for (const { table, of } of tables.values()) {
-    const rows = await readExact(production, {
-      table,
-      columns: [of],
-      key: [of],
-      filters: [[of, ownedBy(did)]],
-    })
-    for (const row of rows) {
+    const filters: [string, string][] = [[of, ownedBy(did)]]
+    for (const row of await readExact(production, { table, columns: [of], key: [of], filters })) {
       const uri = row[of]
-      // A tombstone with a row: the row came after the delete, by whatever way, and is not ours to judge.
-      if (uri && !gone.has(uri)) records.set(uri, { ...records.get(uri), table })
+      if (uri) rows.set(uri, table)
     }
   }
-  return { records }
+  return rows
+}
+
+/** Those of which the index still says what it said when they were found absent: nobody has written them since. */
+export function unchangedSince(
+  absent: readonly AbsentRecord[],
+  { before, now }: { before: Indexed; now: Indexed },
+): AbsentRecord[] {
+  return absent.filter(({ uri }) => {
+    const [then, present] = [before.records.get(uri), now.records.get(uri)]
+    return present !== undefined && present.rev === then?.rev && present.table === then?.table
+  })
 }
 
 /** Those of them that the repo no longer has, parents first. What the index learnt at a later revision stays. */

@@ -1,4 +1,4 @@
-import { applyReconcile, type ReconcileResult } from '../reconcile/apply.ts'
+import { type ApplyOptions, applyReconcile, type ReconcileResult } from '../reconcile/apply.ts'
 import type { ReconcilePlan } from '../reconcile/plan.ts'
 import {
   type PreparedReconcile,
@@ -12,6 +12,9 @@ export interface ReconcileRowsOptions {
   onProgress?: (done: number, total: number) => void
 }
 
+/** What is reconciled, and who is asked again while it is. */
+export type ReconcileParts = PrepareReconcileOptions & Pick<ApplyOptions, 'consentAgain'>
+
 /** One look is enough unless live ingestion overtakes; what it brings once it can bring only once. */
 const MAX_LOOKS = 3
 
@@ -23,18 +26,19 @@ const MAX_LOOKS = 3
  * @returns the first plan, and what became of each row in the end
  */
 export async function reconcileRows(
-  parts: PrepareReconcileOptions,
+  parts: ReconcileParts,
   { prepared, onProgress }: ReconcileRowsOptions = {},
 ): Promise<{ plan: ReconcilePlan; result: ReconcileResult }> {
   const apply = ({ plan, current }: PreparedReconcile) =>
     applyReconcile({ ...parts, plan, current, ...(onProgress && { onProgress }) })
-  let now = prepared ?? (await prepareReconcile(parts))
+  const prepare = () => prepareReconcile({ ...parts, foresee: false })
+  let now = prepared ?? (await prepare())
   const { plan } = now
   let result = await apply(now)
   for (let looks = 1; looks < MAX_LOOKS; looks++) {
     const rows = overtaken(now.plan, result)
     if (rows.size === 0) break
-    now = await prepareReconcile(parts)
+    now = await prepare()
     result = merged(result, await apply(now), new Set([...rows, ...actedOn(now.plan)]))
   }
   return { plan, result }
@@ -47,6 +51,7 @@ function overtaken(plan: ReconcilePlan, result: ReconcileResult): Set<string> {
       rows.filter(({ outcome }) => outcome === 'kept').map((row) => keyOf(table, row)),
     ),
   )
+  if (kept.size === 0) return kept
   const inserts = actedOn(plan, ({ action }) => action === 'insert')
   return new Set(inserts.filter((row) => kept.has(row)))
 }
@@ -70,14 +75,16 @@ function merged(
     [...first.triggerKept, ...second.triggerKept].map((kept) => [`${kept.table}.${kept.column}`, kept]),
   )
   return {
-    tables: first.tables.map(({ table, rows }) => ({
-      table,
+    tables: first.tables.map(({ rows, ...table }) => ({
+      ...table,
       rows: rows.map((row) => {
-        const key = keyOf(table, row)
+        const key = keyOf(table.table, row)
         return (again.has(key) ? later.get(key) : undefined) ?? row
       }),
     })),
     triggerKept: [...triggerKept.values()],
+    overwritten: [...(first.overwritten ?? []), ...(second.overwritten ?? [])],
+    stuckSequences: [...new Set([...(first.stuckSequences ?? []), ...(second.stuckSequences ?? [])])],
   }
 }
 

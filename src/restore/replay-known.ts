@@ -1,7 +1,10 @@
 import { readAccounts } from '../database/accounts.ts'
 import { readReceipt } from '../database/receipts.ts'
+import { PdsError } from '../errors.ts'
 import { createHostQueues, type HostQueues } from '../network/host-queues.ts'
+import { NoSuchDidError } from '../network/identity.ts'
 import type { RestoreContext } from './context.ts'
+import { readListedAccounts } from './listed-accounts.ts'
 import { type Replayed, replayAccount } from './replay.ts'
 import { HostPatience, type HostRetry } from './retry-host.ts'
 import { readTableAccounts } from './table-accounts.ts'
@@ -12,6 +15,11 @@ export interface ReplayKnownOptions {
   /** Told of an account that was replayed; resolves when what could not be read of it is noted. */
   onReplayed?: (did: string, replayed: Replayed) => Promise<void>
   onProgress?: (done: number) => void
+  /**
+   * A relay that is asked, after the known accounts, which others have records of the appview's collections: those
+   * are replayed, too. @defaultValue nobody is asked
+   */
+  listedBy?: string
   /** Begins no further account. */
   signal: AbortSignal
   /** Accounts replayed at one time. @defaultValue 4 */
@@ -28,12 +36,17 @@ export interface ReplayedKnown {
   /** At the revision of their last replay still. */
   unchanged: number
   failed: number
+  /**
+   * What `listedBy` was good for: accounts that only it knew, and why its listing is not whole; where it is, no
+   * account is left that it knows of. Undefined where nobody was asked.
+   */
+  listing?: { accounts: number; incomplete?: string }
 }
 
 /**
  * Replays every account that the index knows or whose rows the appview's tables hold, deletes included: the answer to
  * frames that were missed, where nobody can say any more whose they were. Accounts whose first record was among these
- * frames are known to nobody here: that is the caller's to note. An account whose repo stands where its last replay
+ * frames are known to nobody here: a relay may list them (`listedBy`), else that is the caller's to note. An account whose repo stands where its last replay
  * left it costs one question, so that a run which was interrupted goes on quickly.
  *
  * @throws the signal's reason when it aborts; what the database says
@@ -42,27 +55,54 @@ export async function replayKnownAccounts(
   context: RestoreContext,
   options: ReplayKnownOptions,
 ): Promise<ReplayedKnown> {
-  const { signal, concurrency = 4 } = options
+  const { signal, listedBy, retry } = options
   const counts: ReplayedKnown = { replayed: 0, unchanged: 0, failed: 0 }
   const network = { hosts: createHostQueues({ concurrency: PER_HOST }), patience: new HostPatience() }
+  const known = new Set<string>()
+  const replayPage = pageReplayer(context, { ...options, ...network }, counts)
+  for await (const page of accountsOf(context, known)) await replayPage(page, 'known')
+  if (listedBy === undefined) return counts
+  const listing: NonNullable<ReplayedKnown['listing']> = { accounts: 0 }
+  const listed = readListedAccounts(context, { service: listedBy, retry: { ...retry, signal } })
+  for (;;) {
+    const next = await listed.next()
+    if (next.done)
+      return { ...counts, listing: next.value ? { ...listing, incomplete: next.value } : listing }
+    const unknown = next.value.filter((did) => !known.has(did))
+    listing.accounts += unknown.length
+    await replayPage(unknown, 'listed')
+  }
+}
+
+type ReplayOneOptions = ReplayKnownOptions & { hosts: HostQueues; patience: HostPatience }
+type Origin = 'known' | 'listed'
+
+/** Replays the accounts of one page side by side, and counts them. */
+function pageReplayer(
+  context: RestoreContext,
+  options: ReplayOneOptions,
+  counts: ReplayedKnown,
+): (page: readonly string[], origin: Origin) => Promise<void> {
+  const { signal, concurrency = 4 } = options
   let done = 0
-  for await (const page of accountsOf(context)) {
+  return async (page, origin) => {
     const rest = page.values()
     const work = async (): Promise<void> => {
       for (const did of rest) {
         signal.throwIfAborted()
-        counts[await replayOne(context, did, { ...options, ...network })]++
+        counts[await replayOne(context, did, origin, options)]++
         options.onProgress?.(++done)
       }
     }
     await Promise.all(Array.from({ length: concurrency }, work))
   }
-  return counts
 }
 
-/** Page by page, each account once. */
-async function* accountsOf({ production, appview }: RestoreContext): AsyncGenerator<string[]> {
-  const known = new Set<string>()
+/** Page by page, each account once. @param known is given all of them */
+async function* accountsOf(
+  { production, appview }: RestoreContext,
+  known: Set<string>,
+): AsyncGenerator<string[]> {
   for await (const page of readAccounts(production)) {
     for (const did of page) known.add(did)
     yield page
@@ -70,6 +110,7 @@ async function* accountsOf({ production, appview }: RestoreContext): AsyncGenera
   let page: string[] = []
   for await (const did of readTableAccounts(production, appview)) {
     if (known.has(did)) continue
+    known.add(did)
     page.push(did)
     if (page.length < PAGE) continue
     yield page
@@ -83,15 +124,9 @@ const PAGE = 1000
 async function replayOne(
   context: RestoreContext,
   did: string,
-  {
-    onFailed,
-    onReplayed,
-    signal,
-    retry,
-    hosts,
-    patience,
-  }: ReplayKnownOptions & { hosts: HostQueues; patience: HostPatience },
-): Promise<keyof ReplayedKnown> {
+  origin: Origin,
+  { onFailed, onReplayed, signal, retry, hosts, patience }: ReplayOneOptions,
+): Promise<'replayed' | 'unchanged' | 'failed'> {
   try {
     const waiting = { ...retry, signal }
     const lookUp = () => context.network.identity.refresh(did)
@@ -101,9 +136,17 @@ async function replayOne(
     return await hosts.run(pdsUrl, () => patience.run(pdsUrl, replay, waiting))
   } catch (error) {
     signal.throwIfAborted()
+    // Of whom nothing is here, nothing is missing while the account is gone: its host says when it is back.
+    if (origin === 'listed' && isGone(error)) return 'unchanged'
     await onFailed(did, error)
     return 'failed'
   }
+}
+
+const GONE = ['RepoNotFound', 'RepoDeactivated', 'RepoTakendown', 'RepoSuspended']
+
+function isGone(error: unknown): boolean {
+  return error instanceof NoSuchDidError || (error instanceof PdsError && GONE.includes(error.error))
 }
 
 async function replayIfChanged(

@@ -3,7 +3,14 @@ import type { EventSink, RecordEvent } from '../events.ts'
 import { replayRepo } from '../firehose/replay.ts'
 import { replayRelay } from '../firehose/replay-relay.ts'
 import type { RestoreContext } from './context.ts'
-import { type AbsentRecord, absentFrom, ranksAmong, readIndexed } from './prune.ts'
+import {
+  type AbsentRecord,
+  absentFrom,
+  type Indexed,
+  ranksAmong,
+  readIndexed,
+  restingOnBackup,
+} from './prune.ts'
 import { assertHandled, type ReplayAccountOptions } from './replay.ts'
 import type { ReplayFromRelayOptions } from './replay-relay.ts'
 
@@ -16,6 +23,8 @@ export interface ReplayPlan {
   unreadable: { uri: string; reason: string }[]
   /** What `--prune` would ask to delete. Empty where it was not asked for. */
   prune: readonly AbsentRecord[]
+  /** What it would leave: see `Replayed`. */
+  onBackupAlone: readonly string[]
 }
 
 export interface PlannedCollection {
@@ -41,7 +50,7 @@ export async function planReplay(
   const { prune, collections, ...limits } = options
   assertHandled(context, collections)
   const rankOf = ranksAmong(context, collections)
-  const indexed = prune ? await readIndexed(context, did) : { records: new Map() }
+  const indexed: Indexed = prune ? await readIndexed(context, did) : { records: new Map() }
   const counter = await openCounter(context, did)
   const { receipt, uris, unreadable } = await replayRepo({
     did,
@@ -59,6 +68,7 @@ export async function planReplay(
     collections: counter.collections,
     unreadable,
     prune: absentFrom(indexed, { rev, uris }, rankOf),
+    onBackupAlone: restingOnBackup(indexed, { uris }),
   }
 }
 
@@ -79,7 +89,7 @@ export async function planReplayFromRelay(
     isWanted: (collection) => rankOf(collection) !== undefined,
     logger: context.logger,
   })
-  const plan = { did, collections: counter.collections, unreadable, prune: [] }
+  const plan = { did, collections: counter.collections, unreadable, prune: [], onBackupAlone: [] }
   return chain === undefined ? plan : { ...plan, rev: chain.rev }
 }
 

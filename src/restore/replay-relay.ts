@@ -4,7 +4,7 @@ import type { CatchUpReceipt, OutcomeCounts } from '../events.ts'
 import { type RelayReplayResult, receiptOf, replayRelay } from '../firehose/replay-relay.ts'
 import { Indexer } from '../indexer/indexer.ts'
 import type { RestoreContext } from './context.ts'
-import { ranksAmong } from './prune.ts'
+import { ranksAmong, readWithoutRecord } from './prune.ts'
 import { assertHandled } from './replay.ts'
 
 export interface ReplayFromRelayOptions {
@@ -31,7 +31,8 @@ export interface ReplayedFromRelay extends RelayReplayResult {
 
 /**
  * Replays an account's slice of a relay's firehose into the tables, without side effects. The index decides per
- * record by revision, so that a window of the past, with deletes in it, takes nothing that is newer.
+ * record by revision, so that a window of the past, with deletes in it, takes nothing that is newer; what it brings
+ * and the repo has deleted since is deleted again at the end.
  *
  * @throws as `replayRelay`
  */
@@ -46,12 +47,15 @@ export async function replayAccountFromRelay(
   const rankOf = ranksAmong(context, collections)
   const indexer = new Indexer({ appview, database: production, logger })
   const ownSink = context.openSink?.()
+  const withoutRecord = await readWithoutRecord(production, did)
   const result = await replayRelay({
     did,
     ...window,
     ...network,
     sink: ownSink ?? indexer,
     sparesPresent: ownSink !== undefined,
+    dropsAbsent: true,
+    exempt: new Set([...withoutRecord].map((uri) => uri.slice(`at://${did}/`.length))),
     isWanted: (collection) => rankOf(collection) !== undefined,
     logger,
   })

@@ -1,12 +1,22 @@
 import { saveReceipt } from '../database/receipts.ts'
 import { readRecordStates } from '../database/record-state.ts'
 import { ConfigError, RestoreError } from '../errors.ts'
-import type { CatchUpReceipt, EventSink, OutcomeCounts } from '../events.ts'
+import type { CatchUpReceipt, OutcomeCounts } from '../events.ts'
+import { deleteAbsent } from '../firehose/absent-records.ts'
 import { type ReplayResult, replayRepo } from '../firehose/replay.ts'
-import { deleteOf } from '../firehose/repo-events.ts'
 import type { RestoreContext } from './context.ts'
 import { acceptOlderRev, assertNotGoneBack } from './older-rev.ts'
-import { type AbsentRecord, absentFrom, type Indexed, ranksAmong, readIndexed } from './prune.ts'
+import {
+  type AbsentRecord,
+  absentFrom,
+  type Indexed,
+  ranksAmong,
+  readIndexed,
+  readOwnRows,
+  readWithoutRecord,
+  restingOnBackup,
+  unchangedSince,
+} from './prune.ts'
 import { replayIndexer } from './replay-indexer.ts'
 
 export interface Replayed {
@@ -24,6 +34,8 @@ export interface Replayed {
   unreadable: { uri: string; reason: string }[]
   /** Records that were deleted because the repo no longer has them. */
   pruned: AbsentRecord[]
+  /** With `prune`: URIs of records that the repo does not have and whose rows rest on the backup alone. They stay. */
+  onBackupAlone: readonly string[]
 }
 
 /** How often the repo may move on underneath before we stop running after it. */
@@ -34,9 +46,17 @@ export interface ReplayAccountOptions {
   atLeastRev?: string
   /**
    * Also deletes what the index knows as standing and the repo no longer has: for a consumer that could not read the
-   * events that said so. A replay that an operator asks for leaves such rows alone. @defaultValue false
+   * events that said so. A replay that an operator asks for leaves such rows alone. A handler of the operator's own
+   * keeps no record state: it is given deletes of the records whose rows the tables of the description hold.
+   *
+   * @defaultValue false
    */
   withDeletes?: boolean
+  /**
+   * Records that events named as deleted which could not be believed: with `withDeletes`, those that the repo lacks
+   * are deleted too, whatever the index knows of them.
+   */
+  namedDeletes?: readonly { collection: string; rkey: string }[]
   /** Only these collections. @defaultValue all that the appview has a handler for */
   collections?: readonly string[]
   /**
@@ -114,7 +134,7 @@ async function replayOnce(
   const sink = ownSink ?? indexer.sink
   const rankOf = ranksAmong(context, collections)
   // Before the repo is read: what is written meanwhile cannot be taken for what the repo no longer has.
-  const indexed = options.prune === undefined ? undefined : await readIndexed(context, did)
+  const before = await indexedBefore(context, did, options, ownSink !== undefined)
   const result = await replayRepo({
     did,
     sink,
@@ -128,46 +148,73 @@ async function replayOnce(
   const { receipt, records, unreadable } = result
   // An operator's own consumer keeps no record state: what is in it is not about its rows.
   if (ownSink === undefined) await assertNotGoneBack(context, did, receipt.rev)
-  const absent = await absentRecords(context, did, result, { ...options, indexed, rankOf })
-  await deleteAll(sink, result, absent)
+  const absent = await absentRecords(context, result, { ...options, before, rankOf })
+  const pruned = await deleteAbsent({
+    did,
+    records: absent,
+    sink,
+    network: context.network,
+    known: knownOf(result),
+    logger,
+  })
   const counts = ownSink === undefined ? indexer.counts() : { ...indexer.counts(), applied: records }
-  return { receipt, isCaughtUp: collections === undefined, records, counts, unreadable, pruned: absent }
+  const onBackupAlone = options.prune && before ? restingOnBackup(before, result) : []
+  const isCaughtUp = collections === undefined
+  return { receipt, isCaughtUp, records, counts, unreadable, pruned, onBackupAlone }
 }
 
-/** What is to be deleted: nothing, unless it was asked for. */
-async function absentRecords(
-  { production }: RestoreContext,
+/** What may have to be deleted; undefined where that is not asked for, or is to be looked up once it is. */
+async function indexedBefore(
+  context: RestoreContext,
   did: string,
-  { receipt: { rev }, uris }: ReplayResult,
+  { prune, withDeletes = false }: ReplayAccountOptions,
+  isOwnSink: boolean,
+): Promise<Indexed | undefined> {
+  if (prune !== undefined) return readIndexed(context, did)
+  if (!(withDeletes && isOwnSink)) return undefined
+  // Its rows only: of its records nothing else is known.
+  const rows = await readOwnRows(context, did)
+  const withoutRecord = await readWithoutRecord(context.production, did)
+  const withRecord = [...rows].filter(([uri]) => !withoutRecord.has(uri))
+  return { records: new Map(withRecord.map(([uri, table]) => [uri, { table }])) }
+}
+
+/** What is to be deleted, parents first: nothing, unless it was asked for. */
+async function absentRecords(
+  context: RestoreContext,
+  { receipt: { did, rev }, uris }: ReplayResult,
   {
-    indexed,
+    before,
     prune,
     withDeletes,
+    namedDeletes = [],
     rankOf,
-  }: Pick<ReplayAccountOptions, 'prune' | 'withDeletes'> & {
-    indexed: Indexed | undefined
+  }: Pick<ReplayAccountOptions, 'prune' | 'withDeletes' | 'namedDeletes'> & {
+    before: Indexed | undefined
     rankOf: (collection: string) => number | undefined
   },
 ): Promise<AbsentRecord[]> {
   if (withDeletes) {
-    const states = await readRecordStates(production, did)
-    const standing = [...states.values()].filter(({ deleted }) => !deleted)
-    const records = new Map(standing.map((state) => [state.uri, { rev: state.rev }]))
-    return absentFrom({ records }, { rev, uris }, rankOf)
+    const known = before ?? (await readStanding(context, did))
+    const namedUris = namedDeletes.map(({ collection, rkey }) => `at://${did}/${collection}/${rkey}`)
+    const withoutRecord =
+      namedUris.length === 0 ? new Set() : await readWithoutRecord(context.production, did)
+    const named = namedUris.filter((uri) => !withoutRecord.has(uri)).map((uri): [string, object] => [uri, {}])
+    return absentFrom({ records: new Map([...named, ...known.records]) }, { rev, uris }, rankOf)
   }
-  if (indexed === undefined || prune === undefined) return []
-  const absent = absentFrom(indexed, { rev, uris }, rankOf)
-  return absent.length > 0 && (await prune(absent)) ? absent : []
+  if (before === undefined || prune === undefined) return []
+  const absent = absentFrom(before, { rev, uris }, rankOf)
+  if (absent.length === 0 || !(await prune(absent))) return []
+  // Whoever was asked may have taken an hour to answer.
+  return unchangedSince(absent, { before, now: await readIndexed(context, did) })
 }
 
-/** At the replayed revision: what the index has learnt later than that is newer, and stays. */
-async function deleteAll(
-  sink: EventSink,
-  { receipt: { did, rev }, commit }: ReplayResult,
-  absent: readonly AbsentRecord[],
-): Promise<void> {
-  if (absent.length === 0) return
-  const revision = { did, rev, commit, time: new Date().toISOString() }
-  for (const record of absent.toReversed()) await sink.handle(deleteOf(revision, record))
-  await sink.flush()
+async function readStanding({ production }: RestoreContext, did: string): Promise<Indexed> {
+  const states = await readRecordStates(production, did)
+  const standing = [...states.values()].filter(({ deleted }) => !deleted)
+  return { records: new Map(standing.map(({ uri, rev }) => [uri, { rev }])) }
+}
+
+function knownOf({ receipt: { did, rev }, commit, uris }: ReplayResult) {
+  return { rev, commit, has: (path: string) => uris.has(`at://${did}/${path}`) }
 }

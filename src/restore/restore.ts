@@ -1,7 +1,6 @@
 import { assertDifferent } from '../backup/backup-check.ts'
-import { extract } from '../backup/extract.ts'
+import { extractTo } from '../backup/extract.ts'
 import type { Snapshot } from '../backup/snapshot.ts'
-import { writeSnapshot } from '../backup/snapshot-file.ts'
 import { type Catalog, readCatalog } from '../database/catalog.ts'
 import type { Database } from '../database/client.ts'
 import type { ConflictPolicy, WritePlan } from '../pds/plan.ts'
@@ -10,13 +9,23 @@ import { openSession, type SessionProvider } from '../pds/session.ts'
 import type { ReconcileResult } from '../reconcile/apply.ts'
 import type { RefusedRecords } from '../reconcile/own-records.ts'
 import type { ReconcilePlan } from '../reconcile/plan.ts'
-import { assertCaughtUp, prepareReconcile } from '../reconcile/reconcile.ts'
+import { assertCaughtUp } from '../reconcile/reconcile.ts'
 import { compareAccount } from '../report/compare.ts'
 import type { Report } from '../report/report.ts'
 import { fingerprintUntouched } from '../report/untouched.ts'
+import {
+  type AskedReconcile,
+  assertAccepted,
+  type ConsentCounts,
+  type ConsentPolicy,
+  prepareWithConsent,
+  reconcileAsked,
+} from './consent.ts'
+import { assertAuthorActive } from './consent-author.ts'
 import type { NotWritten, RestoreContext, Writer, WriterSummary } from './context.ts'
-import { reconcileRows } from './reconcile-rows.ts'
 import { type Replayed, replayAccount } from './replay.ts'
+import { reviewedRows } from './review/reviewed-rows.ts'
+import { writeReview } from './review/write-review.ts'
 import type { RunFolder } from './run-folder.ts'
 import {
   executeWrite,
@@ -27,7 +36,7 @@ import {
   writtenOtherwise,
 } from './write.ts'
 
-export const PHASES = ['extract', 'plan', 'write', 'replay', 'reconcile', 'compare'] as const
+export const PHASES = ['extract', 'plan', 'write', 'replay', 'consent', 'reconcile', 'compare'] as const
 export type Phase = (typeof PHASES)[number]
 
 export interface RestoreOptions {
@@ -42,6 +51,12 @@ export interface RestoreOptions {
   except?: PrepareWriteOptions['except']
   budget?: PrepareWriteOptions['budget']
   blobs?: PrepareWriteOptions['blobs']
+  /** How other accounts are asked whether their rows may come back. @defaultValue all of them are asked */
+  consent?: ConsentPolicy
+  /** See `ReconcilePolicy`. */
+  withParents?: boolean
+  /** Folder for the rows that the reconcile would insert or set, as CSV and SQL, before it does. @defaultValue none */
+  review?: string
   /** Shown what would be written before anything is; false stops the restore there. */
   confirm: (plan: WritePlan, snapshot: Snapshot) => Promise<boolean>
   onPhase?: (phase: Phase) => void
@@ -53,6 +68,8 @@ export interface RestoreResult {
   write: WriterSummary
   replay: Replayed
   reconcile: ReconcileResult
+  /** What the other accounts said whose rows were to come back. */
+  consent: ConsentCounts
   /** True when everything was there already: no record was written and no row changed. */
   nothingToDo: boolean
   durationMs: Record<Phase, number>
@@ -65,7 +82,8 @@ export interface RestoreResult {
  *
  * @returns undefined when `confirm` declined
  * @throws ConfigError, SessionError before anything is written; RestoreError when the backup holds nothing of the
- *   account; UnavailableError when a host or database stays away
+ *   account, or the account is not active; UnavailableError when a host or database stays away; ConfigError before
+ *   rows of others come back, where suspiciously many are withdrawn
  */
 export async function restoreAccount(
   context: RestoreContext,
@@ -91,7 +109,8 @@ export async function restoreAccount(
     refused: refusedOf(write.notWritten),
     writtenOtherwise: writtenOtherwise(prepared, repo),
   }
-  const { plan, result } = await run.phase('reconcile', () => run.reconcile(found))
+  const asked = await run.phase('consent', () => run.ask(found))
+  const { plan, result, counts } = await run.phase('reconcile', () => run.reconcile(asked))
   const report = await run.phase('compare', () =>
     run.compare({ ...found, prepared, write, result, untouched }),
   )
@@ -100,6 +119,7 @@ export async function restoreAccount(
     write,
     replay,
     reconcile: result,
+    consent: counts,
     nothingToDo: write.recordsWritten === 0 && replay.counts.applied === 0 && !changesRows(plan, result),
     durationMs: run.durationMs,
   }
@@ -152,16 +172,14 @@ class RestoreRun {
   async assertWritable(): Promise<void> {
     const { did, sessionProvider } = this.#options
     const { network } = this.#context
-    await network.identity.refresh(did)
-    await latestCommit(did, network)
+    await assertAuthorActive(did, network)
     if (sessionProvider !== undefined) await (await openSession(did, sessionProvider)).verify()
   }
 
   async extract(catalog: Catalog): Promise<Snapshot> {
     const { did, backup, folder } = this.#options
-    const snapshot = await extract({ database: backup, catalog, appview: this.#context.appview, did })
-    await writeSnapshot(folder.snapshotPath, snapshot)
-    return snapshot
+    const { appview } = this.#context
+    return extractTo(folder.snapshotPath, { database: backup, catalog, appview, did })
   }
 
   async prepare(snapshot: Snapshot, catalog: Catalog): Promise<PreparedWrite> {
@@ -197,18 +215,28 @@ class RestoreRun {
     return replayAccount(this.#context, did, { atLeastRev: rev, onProgress: this.#progress('replay') })
   }
 
-  async reconcile(found: Found): Promise<{ plan: ReconcilePlan; result: ReconcileResult }> {
+  async ask(found: Found): Promise<AskedReconcile> {
     const { snapshot, catalog, ...records } = found
+    const { consent: policy = {}, withParents } = this.#options
     await assertCaughtUp(this.#context.production, snapshot.did, {
       isOwnConsumer: this.#context.openSink !== undefined,
     })
-    const parts = { ...this.databases(catalog), snapshot, ...records }
-    const prepared = await prepareReconcile(parts)
-    await this.#options.folder.save('reconcile-plan.json', prepared.plan)
-    const onProgress = this.#progress('reconcile')
-    const { plan, result } = await reconcileRows(parts, { prepared, onProgress })
-    await this.#options.folder.save('reconcile.json', result)
-    return { plan, result }
+    const parts = { ...this.databases(catalog), snapshot, ...records, withParents }
+    const asked = await prepareWithConsent(this.#context, parts, policy, this.#progress('consent'))
+    await this.#options.folder.save('reconcile-plan.json', asked.prepared.plan)
+    if (this.#options.review !== undefined)
+      await writeReview(
+        this.#options.review,
+        reviewedRows(asked.prepared, { snapshot, catalog, appview: this.#context.appview }),
+      )
+    await assertAccepted(asked, policy)
+    return asked
+  }
+
+  async reconcile(asked: AskedReconcile): ReturnType<typeof reconcileAsked> {
+    const reconciled = await reconcileAsked(this.#context, asked, this.#progress('reconcile'))
+    await this.#options.folder.save('reconcile.json', reconciled.result)
+    return reconciled
   }
 
   async compare({ prepared, write, result, untouched, ...found }: CompareInput): Promise<Report> {
@@ -222,6 +250,7 @@ class RestoreRun {
       kept: keptUris(prepared.plan, write.notWritten),
       reconciled: result.tables,
       triggerKept: result.triggerKept,
+      ...(result.stuckSequences && { stuckSequences: result.stuckSequences }),
       untouchedBefore: untouched,
     })
     await this.#options.folder.save('report.json', report)

@@ -14,6 +14,7 @@ import { type ConflictPolicy, isWritten, type PlanOptions, planWrite, type Write
 import { fetchRepo, type LiveRepo } from '../pds/repo.ts'
 import type { RefusedRecords } from '../reconcile/own-records.ts'
 import { encodeRecord, lexToJson, recordFromBytes } from '../repo/record.ts'
+import { assertAuthorActive } from './consent-author.ts'
 import type { NotWritten, RestoreContext, Writer, WriterSummary } from './context.ts'
 import { keptRecords } from './kept-records.ts'
 import { lostRecordsOf } from './lost-records.ts'
@@ -55,7 +56,7 @@ export interface PreparedWrite {
  * Turns the snapshot's root rows back into records and holds them against the live repo. Nothing is written.
  *
  * @throws ConfigError for a scope or an exemption that names what the snapshot does not hold; what
- *   `applyMissingBlobs` throws with policy `fail`; what `fetchRepo` and `planBlobs` throw
+ *   `applyMissingBlobs` throws with policy `fail`; what `assertAuthorActive`, `fetchRepo` and `planBlobs` throw
  */
 export async function prepareWrite(
   context: RestoreContext,
@@ -71,6 +72,7 @@ export async function prepareWrite(
   }: PrepareWriteOptions,
 ): Promise<PreparedWrite> {
   const { appview } = context
+  await assertAuthorActive(snapshot.did, context.network)
   const repo = await fetchRepo(snapshot.did, context.network)
   const states = await readRecordStates(context.production, snapshot.did)
   const records = lostRecordsOf(snapshot, appview, { states, repo, ...(deleted && { deleted }) })

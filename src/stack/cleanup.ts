@@ -1,3 +1,5 @@
+import { messageOf } from '../errors.ts'
+
 /**
  * What AsyncDisposableStack is, for Node 22, which has Symbol.asyncDispose but neither that class nor `using`.
  * States: open (takes steps) -> moved or disposed (takes none).
@@ -46,7 +48,11 @@ export async function assemble<T extends object>(
     const built = await build(cleanup)
     return Object.assign(built, { [Symbol.asyncDispose]: () => cleanup[Symbol.asyncDispose]() })
   } catch (error) {
-    await cleanup[Symbol.asyncDispose]()
+    try {
+      await cleanup[Symbol.asyncDispose]()
+    } catch (tidyingError) {
+      throw new AggregateError([error, tidyingError], `${messageOf(error)} (tidying up failed, too)`)
+    }
     throw error
   }
 }

@@ -2,7 +2,7 @@ import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { assemble, type Cleanup, startTogether } from './cleanup.ts'
 import { type EmbeddedInngest, type InngestOptions, startInngest } from './inngest/index.ts'
-import { type Account, type NetworkOptions, startNetwork } from './network.ts'
+import { type Account, type EmbeddedPds, type NetworkOptions, startNetwork } from './network.ts'
 import { type DatabaseConnection, type PostgresCluster, type SqlRow, startPostgres } from './postgres.ts'
 import { createTemplates, type SchemaOptions, TEMPLATES } from './schema.ts'
 import { type SupabaseApi, startSupabase } from './supabase.ts'
@@ -30,9 +30,11 @@ export interface StackDatabase extends SupabaseApi {
 
 export interface Stack extends AsyncDisposable {
   plcUrl: string
-  pds: { url: string; rateLimitBypassKey: string }
+  pds: EmbeddedPds
   production: StackDatabase
   backup: StackDatabase
+  /** The server under both databases, to be taken away for a while. */
+  postgres: Pick<PostgresCluster, 'stop' | 'start'>
   /** Drives the functions of the apps registered with it. */
   inngest: EmbeddedInngest
   /** Makes `backup` hold exactly the rows that `production` holds now. */
@@ -63,6 +65,7 @@ export function startStack(options: StackOptions = {}): Promise<Stack> {
       createAccount: network.createAccount,
       production: databases.production,
       backup: databases.backup,
+      postgres: databases.postgres,
       takeBackup: databases.takeBackup,
       inngest,
     }
@@ -72,6 +75,7 @@ export function startStack(options: StackOptions = {}): Promise<Stack> {
 interface Databases extends AsyncDisposable {
   production: StackDatabase
   backup: StackDatabase
+  postgres: PostgresCluster
   takeBackup(): Promise<void>
 }
 
@@ -85,6 +89,7 @@ function startDatabases(folder: string, options: StackOptions): Promise<Database
     return {
       production,
       backup,
+      postgres: cluster,
       async takeBackup() {
         const connections = [await production.connect(), await backup.connect()] as const
         try {

@@ -48,9 +48,9 @@ function postgresConnectionClass(): new (config: { url: string }) => Connection 
 
 /** pg writes a JavaScript array as an SQL array whatever the parameter's type is; for json and jsonb it must be JSON. */
 async function connectTyped(pool: Pool): Promise<PoolClient> {
-  const client = await pool.connect()
+  const client = sayingWhenAway(await pool.connect().catch(rethrow))
   return {
-    release: () => client.release(),
+    release: client.release,
     async query(sql, parameters = []) {
       if (!parameters.some(Array.isArray)) return client.query(sql, parameters)
       const isJson = await jsonParameters(client, sql)
@@ -62,6 +62,28 @@ async function connectTyped(pool: Pool): Promise<PoolClient> {
       )
     },
   }
+}
+
+/** The same, with a lost connection told as `rethrow` does. */
+function sayingWhenAway(client: PoolClient): PoolClient {
+  return {
+    query: (sql, parameters) => client.query(sql, parameters).catch(rethrow),
+    release: () => client.release(),
+  }
+}
+
+/** SQLSTATEs of a lost connection and of a server that starts or stops, and what the operating system calls it. */
+const AWAY = /^(08|57P|E[A-Z]+$)/
+const CUT_OFF = /^(Connection terminated|Client has encountered a connection error)/
+
+/**
+ * PostgREST answers 503 when its database is away; Lite makes of that the same 500 as of any exception, so that it
+ * would look like the statement's fault. PT503 is how both are told a status.
+ */
+function rethrow(error: unknown): never {
+  const { code, message } = Object(error)
+  const isAway = typeof code === 'string' ? AWAY.test(code) : CUT_OFF.test(String(message))
+  throw isAway ? Object.assign(new Error(String(message), { cause: error }), { code: 'PT503' }) : error
 }
 
 /** Which parameters of a statement are json or jsonb: PostgreSQL infers it when it prepares the statement. */

@@ -12,6 +12,24 @@ export interface NetworkOptions {
   rateLimits?: boolean
 }
 
+/** How much of its firehose the PDS keeps for a consumer. */
+export interface FirehoseLimits {
+  /** A cursor before older frames than this is answered with `OutdatedCursor`. @defaultValue a day, as hosted ones do */
+  backfillWindowMs?: number
+  /** A consumer for whom more frames wait is cut off with `ConsumerTooSlow`. @defaultValue 500 */
+  maxWaitingFrames?: number
+}
+
+export interface EmbeddedPds {
+  url: string
+  /** Sent as `x-ratelimit-bypass`, this header's value lifts the rate limits. */
+  rateLimitBypassKey: string
+  /** Ends it as a deploy does: connections break, and calls are refused until `start`. Idempotent. */
+  stop(): Promise<void>
+  /** Starts it again after `stop`: at the same address, with all that it had, with these limits from then on. */
+  start(limits?: FirehoseLimits): Promise<void>
+}
+
 /** An account on the embedded PDS, with everything needed to act as it. */
 export interface Account {
   did: string
@@ -27,11 +45,7 @@ export interface Account {
 
 export interface Network extends AsyncDisposable {
   plcUrl: string
-  pds: {
-    url: string
-    /** Sent as `x-ratelimit-bypass`, this header's value lifts the rate limits. */
-    rateLimitBypassKey: string
-  }
+  pds: EmbeddedPds
   /** @param handle ends in `.test` @param password made up when not given */
   createAccount(handle: string, password?: string): Promise<Account>
 }
@@ -43,16 +57,12 @@ export interface Network extends AsyncDisposable {
 export function startNetwork(folder: string, options: NetworkOptions = {}): Promise<Network> {
   return assemble(async (cleanup) => {
     const plcUrl = await startPlc(cleanup)
-    const rateLimitBypassKey = secret()
-    const url = await startPds(folder, plcUrl, cleanup, {
-      rateLimitsEnabled: options.rateLimits ?? false,
-      rateLimitBypassKey,
-    })
+    const pds = await startPds(folder, plcUrl, cleanup, options)
     return {
       plcUrl,
-      pds: { url, rateLimitBypassKey },
+      pds,
       createAccount: (handle: string, password = secret()) =>
-        createAccount(url, rateLimitBypassKey, handle, password),
+        createAccount(pds.url, pds.rateLimitBypassKey, handle, password),
     }
   })
 }
@@ -67,17 +77,19 @@ async function startPlc(cleanup: Cleanup): Promise<string> {
 }
 
 /** Logs need no switch: both servers are silent unless LOG_ENABLED is set in the environment. */
+/** Ports to try before there must be another reason. */
+const MAX_PORTS = 5
+
 async function startPds(
   folder: string,
   plcUrl: string,
   cleanup: Cleanup,
-  limits: { rateLimitsEnabled: boolean; rateLimitBypassKey: string },
-): Promise<string> {
+  options: NetworkOptions,
+): Promise<EmbeddedPds> {
   await mkdir(folder, { recursive: true })
-  // Asking for port 0 is not possible here: the PDS writes its URL into the DID documents.
-  const port = await freePort()
-  const pds = await PDS.fromEnv({
-    port,
+  const rateLimitBypassKey = secret()
+  let port = await freePort()
+  const environment = {
     hostname: 'localhost',
     devMode: true,
     dataDirectory: folder,
@@ -91,11 +103,62 @@ async function startPds(
     dpopSecret: secret(),
     adminPassword: secret(),
     plcRotationKeyK256PrivateKeyHex: secret(),
-    ...limits,
+    rateLimitsEnabled: options.rateLimits ?? false,
+    rateLimitBypassKey,
+  }
+  let running: PDS | undefined
+  const stop = async (): Promise<void> => {
+    const pds = running
+    running = undefined
+    await pds?.destroy()
+  }
+  const start = async ({ backfillWindowMs, maxWaitingFrames }: FirehoseLimits = {}): Promise<void> => {
+    const pds = await PDS.fromEnv({
+      ...environment,
+      port,
+      ...(backfillWindowMs === undefined ? {} : { repoBackfillLimitMs: backfillWindowMs }),
+      ...(maxWaitingFrames === undefined ? {} : { maxSubscriptionBuffer: maxWaitingFrames }),
+    })
+    keepLooking(pds)
+    try {
+      await pds.start()
+    } catch (error) {
+      await pds.ctx.destroy()
+      throw error
+    }
+    running = pds
+  }
+  cleanup.defer(stop)
+  // Asking for port 0 is not possible here, the PDS writes its URL into the DID documents; and a free port may be
+  // somebody else's a moment later.
+  for (let tries = 1; running === undefined; tries++) {
+    try {
+      await start()
+    } catch (error) {
+      if (!isPortTaken(error) || tries === MAX_PORTS) throw error
+      port = await freePort()
+    }
+  }
+  return { url: `http://localhost:${port}`, rateLimitBypassKey, stop, start }
+}
+
+function isPortTaken(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+}
+
+/**
+ * The PDS looks for new commits after pauses that double while there are none, up to a second: whoever waits for its
+ * firehose would wait that long after every rest. Here no pause is longer than 2^4 ms.
+ */
+function keepLooking({ ctx }: PDS): void {
+  const most = 4
+  let tries = 0
+  Object.defineProperty(ctx.sequencer, 'triesWithNoResults', {
+    get: () => tries,
+    set: (count: number) => {
+      tries = Math.min(count, most)
+    },
   })
-  cleanup.defer(() => pds.destroy())
-  await pds.start()
-  return `http://localhost:${port}`
 }
 
 async function createAccount(

@@ -20,6 +20,10 @@ export interface PostgresCluster extends AsyncDisposable {
   connect(database: string): Promise<DatabaseConnection>
   /** Copies `template`, which nobody may be connected to. About 25 ms. */
   createDatabase(name: string, template?: string): Promise<void>
+  /** Ends the server as a fail-over does: statements break off, connections are refused until `start`. Idempotent. */
+  stop(): Promise<void>
+  /** After `stop`, on the same port and folder; the connections above find it again by themselves. */
+  start(): Promise<void>
 }
 
 /** Of the superuser and of authenticator. No secret: the cluster listens on loopback and lives as long as the stack. */
@@ -81,6 +85,8 @@ export function startPostgres(folder: string): Promise<PostgresCluster> {
       async createDatabase(name: string, template = 'template1') {
         await admin.query(`create database ${quoted(name)} template ${quoted(template)}`)
       },
+      stop: () => server.stop(),
+      start: () => server.start(),
     }
   })
 }
@@ -121,14 +127,26 @@ async function startServer(folder: string, cleanup: Cleanup) {
 }
 
 async function openConnection(server: EmbeddedPostgres, database: string): Promise<DatabaseConnection> {
-  const client = server.getPgClient(database, '127.0.0.1')
-  await client.connect()
+  const connect = async () => {
+    const client = server.getPgClient(database, '127.0.0.1')
+    client.once('end', () => {
+      isLost = true
+    })
+    await client.connect()
+    isLost = false
+    return client
+  }
+  let isLost = false
+  let client = await connect()
   // pg warns when a statement is handed to a busy client, so they wait for each other here.
   let last: Promise<unknown> = Promise.resolve()
   let closed = false
   return {
     query(sql, parameters) {
-      const result = last.then(() => client.query(sql, parameters === undefined ? [] : [...parameters]))
+      const result = last.then(async () => {
+        if (isLost) client = await connect()
+        return client.query(sql, parameters === undefined ? [] : [...parameters])
+      })
       last = result.catch(ignore)
       return result.then((answer) => lastRows(answer))
     },
@@ -136,7 +154,7 @@ async function openConnection(server: EmbeddedPostgres, database: string): Promi
       if (closed) return
       closed = true
       await last
-      await client.end()
+      if (!isLost) await client.end()
     },
   }
 }

@@ -43,6 +43,8 @@ afterAll(async () => {
 
 const did = () => world.scenario.author.did
 const now = () => traces(world, world.folder)
+/** As `world.run`, in a process of its own: what starting and ending it do is seen too. */
+const start = (...args: string[]) => startCommand(args, { env: world.env, cwd: world.folder }).ended
 
 /** What is for people must not be in the way of programs, and the other way round. */
 function expectQuiet({ stderr }: Ended): void {
@@ -53,7 +55,7 @@ function expectQuiet({ stderr }: Ended): void {
 describe('help', () => {
   test('says the version', async () => {
     const { version } = JSON.parse(await readFile(join(import.meta.dirname, '../../package.json'), 'utf8'))
-    expect(await world.run(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
+    expect(await start('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
   })
 
   test('of each command has an example and the exit codes', async () => {
@@ -70,7 +72,7 @@ describe('phase by phase', () => {
   beforeAll(() => world.lose())
 
   test('extract', async () => {
-    const ended = await world.run(['extract', '--did', did(), '--json'])
+    const ended = await start('extract', '--did', did(), '--json')
     expect(ended.code).toBe(0)
     expectQuiet(ended)
     expect(jsonOf(ended)).toMatchObject({ did: did(), snapshot: SNAPSHOT, tables: { publications: 3 } })
@@ -87,7 +89,7 @@ describe('phase by phase', () => {
   })
 
   test('compare finds what is missing', async () => {
-    const ended = await world.run(['compare', '--json'])
+    const ended = await start('compare', '--json')
     expect(ended.code).toBe(1)
     expect(ended.stderr).toBe('')
     expect(reportSchema.parse(jsonOf(ended))).toMatchObject({
@@ -105,7 +107,7 @@ describe('phase by phase', () => {
 
   test('reconcile does not start before a replay', async () => {
     const before = await now()
-    const ended = await world.run(['reconcile'])
+    const ended = await start('reconcile')
     expect(ended).toMatchObject({ code: 3, stdout: '' })
     expect(ended.stderr).toMatch(/^error: No replay of .* has finished/)
     expect(ended.stderr).toMatch(/^hint: Run "firehose-replay replay --did/m)

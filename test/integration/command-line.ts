@@ -17,7 +17,10 @@ import { createXrpc } from '../../src/network/xrpc.ts'
 import { liveOn, publish, type Scenario, waitUntilGone, waitUntilIndexed } from '../../src/stack/account.ts'
 import { assemble } from '../../src/stack/cleanup.ts'
 import { deleteRecords } from '../../src/stack/incident.ts'
-import { type Stack, startStack } from '../../src/stack/index.ts'
+import { type Stack, type StackOptions, startStack } from '../../src/stack/index.ts'
+import { type Ended, runWarm } from './warm-command.ts'
+
+export type { Ended }
 
 const ROOT = join(import.meta.dirname, '../..')
 const MAIN = 'src/cli/main.ts'
@@ -29,14 +32,8 @@ export interface CommandOptions {
   env: Env
   /** Working folder. */
   cwd: string
-  /** In the repository. @defaultValue the command line's main module */
+  /** In the repository: run as a process of its own. @defaultValue the command line's main module */
   script?: string
-}
-
-export interface Ended {
-  code: number | null
-  stdout: string
-  stderr: string
 }
 
 export interface Command {
@@ -75,8 +72,12 @@ export function startCommand(args: readonly string[], { env, cwd, script = MAIN 
   }
 }
 
+/** In a process that others of these have run in, where that makes no difference. */
 export function runCommand(args: readonly string[], options: CommandOptions): Promise<Ended> {
-  return startCommand(args, options).ended
+  const { env, cwd, script } = options
+  if (script !== undefined) return startCommand(args, options).ended
+  const { PATH, HOME } = process.env
+  return runWarm({ args, env: { PATH, HOME, ...env }, cwd })
 }
 
 /** stdout as the one JSON value that it must be. */
@@ -108,14 +109,16 @@ export interface World extends AsyncDisposable {
 export interface WorldOptions {
   documents: number
   readers: number
+  /** @defaultValue as `startStack` */
+  schema?: StackOptions['schema']
   /** Adds to the account while it is whole. */
   beforeBackup?: (world: Pick<World, 'stack' | 'scenario' | 'consumer'>) => Promise<void>
 }
 
 /** An account with a backup, before the incident; the live consumer is on. */
-export function startWorld({ beforeBackup, ...size }: WorldOptions): Promise<World> {
+export function startWorld({ beforeBackup, schema, ...size }: WorldOptions): Promise<World> {
   return assemble(async (cleanup) => {
-    const stack = cleanup.use(await startStack())
+    const stack = cleanup.use(await startStack(schema && { schema }))
     const folder = await mkdtemp(join(tmpdir(), 'firehose-replay-cli-'))
     cleanup.defer(() => rm(folder, { recursive: true, force: true }))
     const consumer = startConsumer(stack, contextOf(stack, {}))

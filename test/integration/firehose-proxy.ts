@@ -12,7 +12,10 @@ export interface FirehoseProxy extends AsyncDisposable {
   cut(): void
 }
 
-/** A WebSocket proxy before a PDS. Messages of a server are not masked, so they can be changed on their way. */
+/**
+ * A WebSocket proxy before a PDS. Messages of a server are not masked, so they can be changed on their way; calls of
+ * other kinds pass.
+ */
 export async function startFirehoseProxy(pdsUrl: string): Promise<FirehoseProxy> {
   const { hostname, port } = new URL(pdsUrl)
   const sockets = new Set<Socket>()
@@ -27,21 +30,26 @@ export async function startFirehoseProxy(pdsUrl: string): Promise<FirehoseProxy>
     upstream.on('close', () => client.destroy())
     client.once('data', (head: Buffer) => {
       const request = head.toString('latin1')
+      if (!/^upgrade: *websocket/im.test(request)) {
+        upstream.write(head)
+        client.pipe(upstream)
+        upstream.pipe(client)
+        return
+      }
+      upstream.on('data', changed)
       proxy.queries.push(/\?(\S*)/.exec(request)?.[1] ?? '')
       // A compressed message could not be changed here.
       upstream.write(request.replace(/^sec-websocket-extensions:.*\r\n/im, ''), 'latin1')
       client.on('data', (chunk) => upstream.write(chunk))
     })
     const reader = new FrameReader()
-    upstream.on('data', (chunk: Buffer) => {
+    const changed = (chunk: Buffer): void => {
       for (const part of reader.push(chunk)) {
+        const message = 'raw' in part ? undefined : proxy.change(part.message)
         if ('raw' in part) client.write(part.raw)
-        else {
-          const changed = proxy.change(part.message)
-          if (changed !== undefined) client.write(framed(changed))
-        }
+        else if (message !== undefined) client.write(framed(message))
       }
-    })
+    }
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -7,10 +7,20 @@ import type { JsonObject, RecordEvent, RecordUpsert } from '../../src/events.ts'
 import { encodeRecord } from '../../src/repo/record.ts'
 import type { Sample } from './handlers-contract.ts'
 
-/** One record written or deleted: `variant` undefined deletes. What is not there cannot be deleted and is written. */
+/** A record that can also be what its handler refuses. */
+export interface HistorySample extends Sample {
+  unfit: JsonObject
+}
+
+/**
+ * One record written or deleted: `variant` undefined deletes. What is not there cannot be deleted and is written.
+ *
+ * Unfit is a record before it was fit for the first time. Later it is deleted instead: a record that stops being fit
+ * leaves its last row behind, so whether there is one depends on what was seen of it.
+ */
 export interface Op {
   sample: number
-  variant: number | undefined
+  variant: number | 'unfit' | undefined
 }
 
 /** How many things each record can say. */
@@ -27,15 +37,16 @@ export type History = readonly (readonly Op[])[]
  * @param rankOf of a collection: 0 and 1 have children
  */
 export function histories(
-  samples: readonly Sample[],
+  samples: readonly HistorySample[],
   rankOf: (collection: string) => number,
   maxCommits = 25,
 ): fc.Arbitrary<History> {
   const own = [...Map.groupBy(samples.keys(), (index) => didOf(samples[index])).values()]
   const written = fc.nat(VARIANTS - 1)
   const variant = fc.oneof(
-    { weight: 4, arbitrary: written },
-    { weight: 1, arbitrary: fc.constant(undefined) },
+    { weight: 12, arbitrary: written },
+    { weight: 3, arbitrary: fc.constant(undefined) },
+    { weight: 1, arbitrary: fc.constant('unfit' as const) },
   )
   const commit = fc.record({
     account: fc.nat(own.length - 1),
@@ -64,8 +75,64 @@ export function histories(
         })
         return [...new Map(picked.map((op) => [op.sample, op])).values()]
       })
-      return [...inPlace, ...later]
+      const history: History = [...inPlace, ...later]
+      // For counterexamples: an index says nothing to anybody.
+      return Object.defineProperty(history, fc.toStringMethod, {
+        value: () => textOf(commitsOf(samples, history)),
+      })
     })
+}
+
+/** What happens to one record in a commit. */
+export interface RecordWrite {
+  uri: AtUri
+  kind: 'create' | 'update' | 'delete'
+  /** Undefined: deleted. */
+  record: JsonObject | undefined
+  before: JsonObject | undefined
+}
+
+export interface Commit {
+  did: string
+  writes: readonly RecordWrite[]
+}
+
+/** A history as what is written to the repos, commit by commit. */
+export function commitsOf(samples: readonly HistorySample[], history: History): Commit[] {
+  const standing = new Map<string, JsonObject>()
+  const wasFit = new Set<string>()
+  return history.map((ops) => {
+    const writes = ops.flatMap(({ sample: index, variant }): RecordWrite[] => {
+      const sample = samples[index]
+      if (sample === undefined) return []
+      const { uri } = sample
+      const before = standing.get(uri)
+      const isUnfit = variant === 'unfit' && !wasFit.has(uri)
+      if (before !== undefined && typeof variant !== 'number' && !isUnfit) {
+        standing.delete(uri)
+        return [{ uri: new AtUri(uri), kind: 'delete', record: undefined, before }]
+      }
+      const record = isUnfit ? sample.unfit : sample.record(typeof variant === 'number' ? variant : 0)
+      standing.set(uri, record)
+      if (!isUnfit) wasFit.add(uri)
+      return [{ uri: new AtUri(uri), kind: before === undefined ? 'create' : 'update', record, before }]
+    })
+    return { did: writes[0]?.uri.host ?? '', writes }
+  })
+}
+
+/** For people: one line for each write, with names for accounts. */
+function textOf(commits: readonly Commit[]): string {
+  const dids = [...new Set(commits.map(({ did }) => did))].toSorted()
+  const lines = commits.flatMap(({ did, writes }, number) =>
+    writes.map(({ uri, kind, record }) => {
+      const { $type: _, ...fields } = record ?? {}
+      const said = record === undefined ? '' : ` ${JSON.stringify(fields)}`
+      return `${number + 1}. @${dids.indexOf(did)} ${kind} ${uri.collection}/${uri.rkey}${said}`
+    }),
+  )
+  const text = `\n${lines.join('\n')}\n`
+  return dids.reduce((named, did, index) => named.replaceAll(did, `@${index}`), text)
 }
 
 /** An account's repo at one time. */
@@ -81,57 +148,41 @@ export interface Stream {
   events: readonly RecordEvent[]
   /** The repos as they are after the event of this index, and the commit that it belongs to. */
   reposAfter(index: number): RepoState[]
-  /** The seqs at which commits end: where a cursor may stand. */
-  commitEnds: readonly number[]
 }
 
 /** The events of a history, as a relay would send them. */
-export function streamOf(samples: readonly Sample[], history: History): Stream {
+export function streamOf(samples: readonly HistorySample[], history: History): Stream {
   const repos = new Map<string, Map<string, JsonObject>>()
   const revs = new Map<string, string>()
   const events: RecordEvent[] = []
   const states: RepoState[][] = []
-  const commitEnds: number[] = []
-  for (const [number, ops] of history.entries()) {
+  for (const [number, { did, writes }] of commitsOf(samples, history).entries()) {
     const rev = TID.fromTime(1_700_000_000_000_000 + number, 0).toString()
-    const made = ops.flatMap(({ sample: index, variant }): RecordEvent[] => {
-      const sample = samples[index]
-      if (sample === undefined) return []
-      const did = didOf(sample)
-      const repo = repos.get(did) ?? new Map<string, JsonObject>()
-      repos.set(did, repo)
-      revs.set(did, rev)
-      const { uri } = sample
-      const before = repo.get(uri)
-      const prev = before === undefined ? {} : { prev: encodeRecord(before).cid }
-      if (variant === undefined && before !== undefined) {
-        repo.delete(uri)
-        return [{ ...baseOf(uri, rev, 0), ...prev, event: 'delete' }]
-      }
-      const record = sample.record(variant ?? 0)
-      repo.set(uri, record)
-      const { cid, record: lex } = encodeRecord(record)
-      return [
-        {
-          ...baseOf(uri, rev, 0),
-          ...prev,
-          event: before === undefined ? 'create' : 'update',
-          cid,
-          record: lex,
-        },
-      ]
-    })
-    const state = [...repos].map(([did, records]) => ({
-      did,
-      rev: revs.get(did) ?? '',
+    const repo = repos.get(did) ?? new Map<string, JsonObject>()
+    repos.set(did, repo)
+    revs.set(did, rev)
+    for (const { uri, record } of writes) {
+      if (record === undefined) repo.delete(uri.toString())
+      else repo.set(uri.toString(), record)
+    }
+    const state = [...repos].map(([owner, records]) => ({
+      did: owner,
+      rev: revs.get(owner) ?? '',
       records: new Map(records),
     }))
     // All events of a commit have its seq.
-    for (const event of made) events.push({ ...event, seq: number + 1 })
-    for (const _ of made) states.push(state)
-    commitEnds.push(number + 1)
+    for (const write of writes) events.push(eventOf(write, rev, number + 1))
+    for (const _ of writes) states.push(state)
   }
-  return { events, commitEnds, reposAfter: (index) => states[index] ?? [] }
+  return { events, reposAfter: (index) => states[index] ?? [] }
+}
+
+function eventOf({ uri, kind, record, before }: RecordWrite, rev: string, seq: number): RecordEvent {
+  const prev = before === undefined ? {} : { prev: encodeRecord(before).cid }
+  const base = { ...baseOf(uri.toString(), rev, seq), ...prev }
+  if (kind === 'delete' || record === undefined) return { ...base, event: 'delete' }
+  const { cid, record: lex } = encodeRecord(record)
+  return { ...base, event: kind, cid, record: lex }
 }
 
 /** The events of a replay of this repo, parents first. */

@@ -8,7 +8,7 @@ import { type RepoState, replayOf } from './histories.ts'
 
 const OWN_TABLES = ['record_state', 'parked_events', 'dead_letters', 'restore_marks']
 
-export interface IndexedWorld extends AsyncDisposable {
+export interface IndexedWorld {
   stack: Stack
   appview: AppView
   /** Each with connections of its own. */
@@ -30,8 +30,16 @@ export async function startIndexedWorld(
   appview: AppView,
   options: StackOptions,
   tables: readonly string[],
-): Promise<IndexedWorld> {
+): Promise<IndexedWorld & AsyncDisposable> {
   const stack = await startStack(options)
+  return {
+    ...indexedWorldOn(stack, appview, tables),
+    [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
+  }
+}
+
+/** @param tables as `startIndexedWorld` */
+export function indexedWorldOn(stack: Stack, appview: AppView, tables: readonly string[]): IndexedWorld {
   const { url, serviceKey, query } = stack.production
   const open = () => openDatabase({ url, serviceKey, label: 'production' })
   const databases = [open(), open()] as const
@@ -61,7 +69,6 @@ export async function startIndexedWorld(
     standing: async () =>
       (await query('select uri from record_state where not deleted')).map(({ uri }) => String(uri)),
     derived: () => derivedState(stack, appview),
-    [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
   }
 }
 

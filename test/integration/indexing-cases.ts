@@ -4,32 +4,41 @@ import { leaflet } from '../../src/appview/leaflet/index.ts'
 import type { JsonObject } from '../../src/events.ts'
 import { GARDENS_MIGRATION, gardens } from '../fixtures/gardens/index.ts'
 import type { Sample } from './handlers-contract.ts'
+import type { HistorySample } from './histories.ts'
 import type { PropertyCase } from './indexing-properties.ts'
 
-const ACCOUNTS = ['did:plc:first', 'did:plc:second']
+/** The DIDs of two accounts. */
+export type Dids = readonly [string, string]
+
+const NOBODIES: Dids = ['did:plc:first', 'did:plc:second']
 const MOMENT = '2026-01-01T00:00:00.000Z'
 const RKEYS = ['3bbbbbbbbbbb2', '3aaaaaaaaaaa2', '3ccccccccccc2']
 
-/** One record for each account, collection and key. */
-function samplesOf(
+/** Makes one record for each account, collection and key. */
+type MakeSamples = (
   collections: readonly string[],
   count: number,
   fields: (variant: number, self: { did: string; index: number }) => JsonObject,
-): Sample[] {
-  return ACCOUNTS.flatMap((did) =>
-    collections.flatMap((collection) =>
-      RKEYS.slice(0, count).map((rkey, index) => ({
-        uri: `at://${did}/${collection}/${rkey}`,
-        record: (variant: number) => ({ $type: collection, ...fields(variant, { did, index }) }),
-      })),
-    ),
-  )
+) => HistorySample[]
+
+function samplesFor(dids: Dids): MakeSamples {
+  return (collections, count, fields) =>
+    dids.flatMap((did) =>
+      collections.flatMap((collection) =>
+        RKEYS.slice(0, count).map((rkey, index) => ({
+          uri: `at://${did}/${collection}/${rkey}`,
+          record: (variant: number) => ({ $type: collection, ...fields(variant, { did, index }) }),
+          unfit: { $type: collection },
+        })),
+      ),
+    )
 }
 
 /** One of several, by the variant. */
 const pick = (from: readonly Sample[], variant: number): string => from[variant % from.length]?.uri ?? ''
 
-function leafletCase(): PropertyCase {
+function leafletCase(dids: Dids): PropertyCase {
+  const samplesOf = samplesFor(dids)
   const publications = samplesOf(['site.standard.publication', 'pub.leaflet.publication'], 1, (variant) => ({
     name: `Notes ${variant % 3}`,
     url: 'https://notes.example',
@@ -94,9 +103,10 @@ function leafletCase(): PropertyCase {
   }
 }
 
-function gardensCase(): PropertyCase {
+function gardensCase(dids: Dids): PropertyCase {
+  const samplesOf = samplesFor(dids)
   const plots = samplesOf(['example.garden.plot'], 2, (variant) => ({ title: `Plot ${variant % 3}` }))
-  const plantings: Sample[] = samplesOf(['example.garden.planting'], 2, (variant) => ({
+  const plantings: HistorySample[] = samplesOf(['example.garden.planting'], 2, (variant) => ({
     plot: pick(plots, variant),
     crops: ['leek', "lamb's lettuce", 'Lauch, früh'].slice(variant % 3),
     // Itself and circles among them.
@@ -112,4 +122,7 @@ function gardensCase(): PropertyCase {
   }
 }
 
-export const INDEXING_CASES: readonly PropertyCase[] = [leafletCase(), gardensCase()]
+/** By the name of the appview. */
+export const CASE_OF = { leaflet: leafletCase, gardens: gardensCase }
+
+export const INDEXING_CASES: readonly PropertyCase[] = [leafletCase(NOBODIES), gardensCase(NOBODIES)]

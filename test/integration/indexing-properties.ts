@@ -5,9 +5,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Database } from '../../src/database/client.ts'
 import type { AppView, RecordEvent } from '../../src/events.ts'
 import type { StackOptions } from '../../src/stack/index.ts'
-import type { Sample } from './handlers-contract.ts'
 import {
   deletesOf,
+  type HistorySample,
   histories,
   type RepoState,
   replayOf,
@@ -16,20 +16,14 @@ import {
   VARIANTS,
 } from './histories.ts'
 import { type IndexedWorld, index, startIndexedWorld } from './indexed-world.ts'
+import { assertFor, type Effort, timeoutMsOf } from './timed-property.ts'
 
 export interface PropertyCase {
   appview: AppView
   stack: StackOptions
   tables: readonly string[]
   /** Records of two accounts that name one another as parents and want the same unique keys. */
-  samples: readonly Sample[]
-}
-
-export interface Effort {
-  /** Histories for each property, if there is time. */
-  runs: number
-  /** What one property may take, in milliseconds. */
-  timeLimitMs: number
+  samples: readonly HistorySample[]
 }
 
 /** A replay that comes while the live stream goes on. */
@@ -83,7 +77,7 @@ const lives: fc.Arbitrary<Life[]> = fc.array(
 )
 
 export function describeIndexingProperties(given: PropertyCase, effort: Effort): void {
-  let world: IndexedWorld
+  let world: IndexedWorld & AsyncDisposable
 
   beforeAll(async () => {
     world = await startIndexedWorld(given.appview, given.stack, given.tables)
@@ -92,25 +86,7 @@ export function describeIndexingProperties(given: PropertyCase, effort: Effort):
 
   const ranks = new Map(given.appview.handlers.map(({ collection, rank }) => [collection, rank]))
   const rankOf = (collection: string) => ranks.get(collection) ?? 0
-  /** Not by fast-check's own limits: these leave the run that is under way to the next test. */
-  async function assertFor<Made>(
-    arbitrary: fc.Arbitrary<Made>,
-    holds: (made: Made) => Promise<void>,
-  ): Promise<void> {
-    let deadlineMs = Date.now() + effort.timeLimitMs
-    const property = fc.asyncProperty(arbitrary, async (made) => {
-      if (Date.now() > deadlineMs) return
-      try {
-        await holds(made)
-      } catch (error) {
-        // What is being shrunk gets its time.
-        deadlineMs = Math.max(deadlineMs, Date.now() + effort.timeLimitMs)
-        throw error
-      }
-    })
-    await fc.assert(property, { numRuns: effort.runs })
-  }
-  const timeoutMs = effort.timeLimitMs * 10
+  const timeoutMs = timeoutMsOf(effort)
 
   /** What the final repos give, replayed into empty tables. */
   async function expected(stream: Stream): Promise<Record<string, unknown[]>> {
@@ -119,7 +95,7 @@ export function describeIndexingProperties(given: PropertyCase, effort: Effort):
     return world.derived()
   }
 
-  test('every record stands for rows, or nothing would be shown', () => {
+  test('every record stands for rows, but for the unfit ones; or nothing would be shown', () => {
     const variants = Array.from({ length: VARIANTS }, (_, variant) => variant)
     for (const [sample, { uri, record }] of given.samples.entries()) {
       for (const variant of variants) {
@@ -130,6 +106,10 @@ export function describeIndexingProperties(given: PropertyCase, effort: Effort):
           result: { outcome: 'rows' },
         })
       }
+      const [unfit] = streamOf(given.samples, [[{ sample, variant: 'unfit' }]]).events
+      const handler = given.appview.handlers.find(({ collection }) => collection === unfit?.collection)
+      if (unfit === undefined || unfit.event === 'delete') throw new Error(`no event for ${uri}`)
+      expect(handler?.rows(unfit)).toMatchObject({ outcome: 'invalid' })
     }
   })
 
@@ -140,27 +120,31 @@ export function describeIndexingProperties(given: PropertyCase, effort: Effort):
     'indexed live is the same as the final repos replayed into empty tables, from each source',
     async () => {
       const batches = fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 20 })
-      await assertFor(fc.tuple(history, batches, fc.boolean()), async ([commits, sizes, reversed]) => {
-        const { events, reposAfter } = streamOf(samples, commits)
-        await world.empty()
-        await liveIn(world, events, sizes)
-        const live = await world.derived()
-        const repos = reposAfter(events.length - 1)
-        const inTurn = reversed ? repos.toReversed() : repos
-        await world.empty()
-        await world.replay(inTurn)
-        expect(await world.derived()).toEqual(live)
-        // The relay's slices of one account after the other, deletes and all.
-        await world.empty()
-        for (const { did } of inTurn) {
-          await liveIn(
-            world,
-            events.filter((event) => event.did === did),
-            sizes,
-          )
-        }
-        expect(await world.derived()).toEqual(live)
-      })
+      await assertFor(
+        effort,
+        fc.tuple(history, batches, fc.boolean()),
+        async ([commits, sizes, reversed]) => {
+          const { events, reposAfter } = streamOf(samples, commits)
+          await world.empty()
+          await liveIn(world, events, sizes)
+          const live = await world.derived()
+          const repos = reposAfter(events.length - 1)
+          const inTurn = reversed ? repos.toReversed() : repos
+          await world.empty()
+          await world.replay(inTurn)
+          expect(await world.derived()).toEqual(live)
+          // The relay's slices of one account after the other, deletes and all.
+          await world.empty()
+          for (const { did } of inTurn) {
+            await liveIn(
+              world,
+              events.filter((event) => event.did === did),
+              sizes,
+            )
+          }
+          expect(await world.derived()).toEqual(live)
+        },
+      )
     },
     timeoutMs,
   )
@@ -168,7 +152,7 @@ export function describeIndexingProperties(given: PropertyCase, effort: Effort):
   test(
     'any interleaving of live and replay on two connections ends in the same',
     async () => {
-      await assertFor(fc.tuple(history, stretches), async ([commits, plan]) => {
+      await assertFor(effort, fc.tuple(history, stretches), async ([commits, plan]) => {
         const stream = streamOf(samples, commits)
         await world.empty()
         let at = 0
@@ -190,7 +174,7 @@ export function describeIndexingProperties(given: PropertyCase, effort: Effort):
   test(
     'a consumer that is killed at any event and goes on from its cursor ends in the same',
     async () => {
-      await assertFor(fc.tuple(history, lives), async ([commits, plan]) => {
+      await assertFor(effort, fc.tuple(history, lives), async ([commits, plan]) => {
         const stream = streamOf(samples, commits)
         await world.empty()
         await liveThrough(world, stream, plan)

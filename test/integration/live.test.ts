@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { leaflet } from '../../src/appview/leaflet/index.ts'
 import { type Database, openDatabase } from '../../src/database/client.ts'
 import { readCursor, saveCursor } from '../../src/database/cursors.ts'
-import type { EventSink, JsonObject } from '../../src/events.ts'
+import type { EventSink } from '../../src/events.ts'
 import { type BrokenRepo, consumeFirehose, type LiveOptions } from '../../src/firehose/live.ts'
 import { Indexer } from '../../src/indexer/indexer.ts'
 import { silentLogger } from '../../src/logger.ts'
@@ -17,9 +17,9 @@ import { replayAccount } from '../../src/restore/replay.ts'
 import { ranksOf } from '../../src/restore/write.ts'
 import { type Account, type Stack, startStack } from '../../src/stack/index.ts'
 import { applyWrites } from './account-writes.ts'
+import { DOCUMENT, documentOf, put, remove, titlesOf } from './documents.ts'
 import { type FirehoseProxy, startFirehoseProxy } from './firehose-proxy.ts'
-
-const DOCUMENT = 'site.standard.document'
+import { flip, replaced, spoil as spoilFrame } from './spoilt-frames.ts'
 
 let stack: Stack
 let database: Database
@@ -56,35 +56,13 @@ beforeEach(async () => {
 })
 
 const uriOf = (rkey: string) => `at://${account.did}/${DOCUMENT}/${rkey}`
-const documentOf = (title: string): JsonObject => ({
-  $type: DOCUMENT,
-  site: 'https://example.com',
-  title,
-  publishedAt: '2026-01-01T00:00:00.000Z',
-})
 const write = (...writes: WriteOp[]) => applyWrites(account, writes)
-const put = (rkey: string, title: string, kind: 'create' | 'update' = 'create'): WriteOp => ({
-  $type: `com.atproto.repo.applyWrites#${kind}`,
-  collection: DOCUMENT,
-  rkey,
-  value: documentOf(title),
-})
-const remove = (rkey: string): WriteOp => ({
-  $type: 'com.atproto.repo.applyWrites#delete',
-  collection: DOCUMENT,
-  rkey,
-})
 async function writeEach(count: number, from = 0): Promise<string[]> {
   const rkeys = Array.from({ length: count }, (_, n) => `doc-${from + n}`)
   for (const rkey of rkeys) await write(put(rkey, rkey))
   return rkeys
 }
-const titles = async () =>
-  (
-    await sql(
-      `select data->>'title' as title from documents where uri like 'at://${account.did}/%' order by 1`,
-    )
-  ).map(({ title }) => title)
+const titles = () => titlesOf(stack, account.did)
 
 interface Following {
   /** Of this account. */
@@ -282,21 +260,7 @@ describe('the cursor', () => {
 })
 
 describe('a frame that cannot be trusted', () => {
-  /** Changes the first message that has this text in it: the commits after it have the path in their tree, too. */
-  const spoil = (text: string, change: (message: Buffer) => Buffer) => {
-    let isDone = false
-    proxy.change = (message) => {
-      if (isDone || !message.includes(text)) return message
-      isDone = true
-      return change(message)
-    }
-  }
-  const flip = (text: string) => (message: Buffer) => {
-    const at = message.indexOf(text)
-    const copy = Buffer.from(message)
-    copy[at] = (copy[at] ?? 0) ^ 1
-    return copy
-  }
+  const spoil = (text: string, change: (message: Buffer) => Buffer) => spoilFrame(proxy, text, change)
 
   test('has its repo replayed, and the stream goes on', async () => {
     spoil('doc-2', flip('doc-2'))
@@ -418,7 +382,3 @@ describe('the database away', () => {
     await expect(live.done).rejects.toMatchObject({ name: 'UnavailableError' })
   })
 })
-
-function replaced(message: Buffer, text: string, by: string): Buffer {
-  return Buffer.from(message.toString('latin1').replaceAll(text, by), 'latin1')
-}

@@ -9,13 +9,16 @@ import { type Database, openDatabase } from '../../src/database/client.ts'
 import { setMarks } from '../../src/database/marks.ts'
 import type { AppView, JsonObject, RecordEvent, RecordUpsert, Refusal } from '../../src/events.ts'
 import { Indexer } from '../../src/indexer/indexer.ts'
-import { applyReconcile, type ReconcileResult } from '../../src/reconcile/apply.ts'
+import { type ApplyOptions, applyReconcile, type ReconcileResult } from '../../src/reconcile/apply.ts'
+import type { ConsentDecision } from '../../src/reconcile/consent/decision.ts'
 import {
   assertCaughtUp,
   type PrepareReconcileOptions,
   prepareReconcile,
 } from '../../src/reconcile/reconcile.ts'
 import { encodeRecord, lexToJson } from '../../src/repo/record.ts'
+import type { ReviewedRow } from '../../src/restore/review/reviewed-row.ts'
+import { reviewedRows } from '../../src/restore/review/reviewed-rows.ts'
 import { type Stack, startStack } from '../../src/stack/index.ts'
 import { GARDENS_MIGRATION, gardens } from '../fixtures/gardens/index.ts'
 import { dumpTables, OWN_TABLES, rowVersions, type TableDump } from './dump.ts'
@@ -137,7 +140,11 @@ async function writtenBack(events: readonly RecordUpsert[] = records()): Promise
 }
 
 /** What of the repo and of the write a reconcile is told, and what it takes in place of the usual. */
-type Told = Pick<PrepareReconcileOptions, 'repo' | 'refused'> & { appview?: AppView; snapshot?: Snapshot }
+type Told = Pick<
+  PrepareReconcileOptions,
+  'repo' | 'refused' | 'onConflict' | 'withParents' | 'consent' | 'unreachable' | 'includeDerived'
+> &
+  Pick<ApplyOptions, 'consentAgain'> & { appview?: AppView; snapshot?: Snapshot }
 
 const prepare = (told: Told = {}) =>
   prepareReconcile({ database: production, catalog, appview: leaflet, snapshot, ...told })
@@ -159,6 +166,41 @@ function repoOf(events: readonly RecordUpsert[]): NonNullable<Told['repo']> {
 }
 const refusedAs = (refusal: Refusal, ...uris: string[]) =>
   new Map(uris.map((uri) => [uri, { refusal, reason: 'no picture' }]))
+/** Reconciles once more, and expects that no version of any row changed. */
+async function again(told: Told = {}): Promise<ReconcileResult> {
+  const versions = await rowVersions(stack.production, [])
+  const result = await reconcile(production, told)
+  expect(await rowVersions(stack.production, [])).toEqual(versions)
+  return result
+}
+/** The rows as they would be written down for review, with nothing masked. */
+async function review(told: Told = {}): Promise<ReviewedRow[]> {
+  const bare = { ...leaflet, sensitiveColumns: [] }
+  return [
+    ...reviewedRows(await prepare(told), { snapshot: told.snapshot ?? snapshot, catalog, appview: bare }),
+  ]
+}
+/** That the rows for review are those that were brought and set since, and hold what was said. */
+async function expectAsReviewed(
+  reviewed: readonly ReviewedRow[],
+  { tables }: ReconcileResult,
+): Promise<void> {
+  const ids = reviewed.map(({ table, key }) => `${table} ${JSON.stringify(Object.values(key))}`)
+  expect(new Set(ids).size).toBe(ids.length)
+  const acted = tables.flatMap(({ table, rows }) =>
+    rows.flatMap(({ id, outcome }) => (['restored', 'filled'].includes(outcome) ? [`${table} ${id}`] : [])),
+  )
+  expect(ids).toEqual(expect.arrayContaining(acted))
+  for (const { table, key, values } of reviewed) {
+    const where = Object.keys(key).map((column, index) => `"${column}"::text = $${index + 1}`)
+    const texts = Object.keys(values).map((column) => `"${column}"::text as "${column}"`)
+    const found = await stack.production.query(
+      `select ${texts} from public."${table}" where ${where.join(' and ')}`,
+      Object.values(key),
+    )
+    expect({ table, key, found }).toEqual({ table, key, found: [values] })
+  }
+}
 /** Its outcome, by the first column of its key. */
 function outcomeOf(result: ReconcileResult, table: string, key: string) {
   const rows = result.tables.find((candidate) => candidate.table === table)?.rows ?? []
@@ -279,12 +321,12 @@ describe('a run that dies', () => {
       },
     }
     await expect(reconcile(mortal)).rejects.toThrow('the process died')
-    // A row that came with its defaults: what held its old values is set by the next run.
+    // Only what is counted was held back: the rest of the row came as it was.
     expect(
       await one(
         `select bsky_like_count as likes, recommend_count as recommends from documents where uri = '${BROKEN}'`,
       ),
-    ).toEqual({ likes: 0, recommends: 1 })
+    ).toEqual({ likes: 7, recommends: 1 })
     await reconcile()
     expect(
       await one(
@@ -376,7 +418,8 @@ describe('what people did since', () => {
   test('a draft whose token is gone is blocked, and says by what', async () => {
     await incident()
     const leaflets = snapshot.tables.find(({ table }) => table === 'leaflets_in_publications')?.rows ?? []
-    const token = leaflets[0]?.leaflet ?? ''
+    const [first] = leaflets
+    const token = first?.leaflet ?? ''
     await sql(`delete from permission_tokens where id = '${token}'`)
     await writtenBack()
     const result = await reconcile()
@@ -403,8 +446,7 @@ describe('what people did since', () => {
     )
   })
 
-  // The schema's key is publication and domain together, and an AppView has no word for a key that it does not declare.
-  test.fails('a domain that serves another publication by now stays with it', async () => {
+  test('a domain that serves another publication by now stays with it', async () => {
     await incident()
     const other = `at://${OTHER}/site.standard.publication/3aaaaaaaaaaa2`
     await index(
@@ -414,10 +456,78 @@ describe('what people did since', () => {
       `insert into publication_domains (publication, domain, identity) values ('${other}', 'notes.example', '${OTHER}')`,
     )
     await writtenBack()
-    await reconcile()
+    for (const result of [await reconcile(), await again()]) {
+      expect(outcomeOf(result, 'publication_domains', PUBLICATION)).toEqual({
+        outcome: 'conflict',
+        reason: `held by publication_domains {"domain": "notes.example", "publication": "${other}"}`,
+      })
+    }
     expect(await sql(`select publication from publication_domains where domain = 'notes.example'`)).toEqual([
       { publication: other },
     ])
+  })
+
+  test('a domain that is handed over between plan and apply stays with whom it went to', async () => {
+    await incident()
+    const other = `at://${OTHER}/site.standard.publication/3aaaaaaaaaaa2`
+    await index(put(other, { $type: 'site.standard.publication', name: 'Other', url: 'https://o.example' }))
+    await writtenBack()
+    const prepared = await prepare()
+    await sql(
+      `insert into publication_domains (publication, domain, identity) values ('${other}', 'notes.example', '${OTHER}')`,
+    )
+    const parts = { database: production, catalog, appview: leaflet, snapshot }
+    const result = await applyReconcile({ ...parts, ...prepared })
+    expect(outcomeOf(result, 'publication_domains', PUBLICATION)).toMatchObject({
+      outcome: 'conflict',
+      reason: expect.stringContaining(other),
+    })
+  })
+
+  test('a key of an expression, or of a part of a table, that is taken is a conflict, and says by whom', async () => {
+    await incident()
+    await sql(`create unique index taken_expression on comments_on_documents (lower(document || '/' || uri));
+      create unique index taken_part on comments_on_documents ((record ->> 'plaintext')) where document = '${documentUri(1)}'`)
+    try {
+      await writtenBack()
+      const [old, holder] = [`${COMMENT.slice(0, -1)}4`, `at://${OTHER}/pub.leaflet.comment/3ccccccccccc2`]
+      await sql(`delete from comments_on_documents where uri = '${old}';
+        insert into comments_on_documents (uri, record, document) values ('${holder}', '{"plaintext": "hm"}', '${documentUri(1)}')`)
+      for (const result of [await reconcile(), await again()]) {
+        expect(outcomeOf(result, 'comments_on_documents', old)).toEqual({
+          outcome: 'conflict',
+          reason: `held by comments_on_documents {"uri": "${holder}"}`,
+        })
+      }
+    } finally {
+      await sql('drop index taken_expression, taken_part')
+    }
+  })
+
+  test('what a trigger counts is not set back where everybody withdrew, and what nobody counts is', async () => {
+    await incident()
+    await index(remove(RECOMMEND), remove(`${RECOMMEND.slice(0, -1)}3`))
+    await writtenBack()
+    const counts = `select recommend_count as recommends, bsky_like_count as likes, indexed from documents where uri in ('${documentUri(0)}', '${BROKEN}') order by uri`
+    const result = await reconcile()
+    expect(await sql(counts)).toEqual([
+      { recommends: 0, likes: 3, indexed: true },
+      { recommends: 0, likes: 7, indexed: true },
+    ])
+    expect(result.triggerKept).toContainEqual({ table: 'documents', column: 'recommend_count' })
+    await again()
+  })
+
+  test('nor where those who recommended have no account any more', async () => {
+    await incident()
+    await index(remove(RECOMMEND), remove(`${RECOMMEND.slice(0, -1)}3`))
+    await sql(`delete from identities where atp_did = '${READER}'`)
+    await writtenBack()
+    await reconcile()
+    expect(await one(`select recommend_count as n from documents where uri = '${documentUri(0)}'`)).toEqual({
+      n: 0,
+    })
+    await again()
   })
 
   test('a domain that was given up altogether blocks its row', async () => {
@@ -447,6 +557,172 @@ describe('what people did since', () => {
     ).toMatchObject({ likes: 9, indexed_at: '2026-01-05 10:00:00.123456+00' })
     expect(outcomeOf(result, 'publication_post_sends', documentUri(0))).toMatchObject({ outcome: 'kept' })
     expect(await send()).toEqual(made)
+  })
+})
+
+describe('a missing parent', () => {
+  test('blocks, and says which; with parents, profiles, posts and domains come first, and nothing else does', async () => {
+    await incident()
+    await sql(`delete from custom_domains; delete from bsky_posts; delete from bsky_profiles`)
+    await writtenBack()
+    const plan = (await prepare()).plan.tables
+    expect(plan.find(({ table }) => table === 'publication_domains')?.rows).toEqual([
+      {
+        id: expect.any(String),
+        action: 'none',
+        outcome: 'blocked',
+        reason: 'custom_domains {"domain": "notes.example"}',
+      },
+    ])
+    const blocked = await reconcile()
+    expect(outcomeOf(blocked, 'document_mentions_in_bsky', documentUri(5))).toEqual({
+      outcome: 'blocked',
+      reason: 'bsky_posts {"uri": "at://did:plc:x/app.bsky.feed.post/1"}',
+    })
+    const withParents = { withParents: true }
+    const reviewed = await review(withParents)
+    const result = await reconcile(production, withParents)
+    await expectAsReviewed(reviewed, result)
+    expect(reviewed.map(({ table }) => table)).toEqual(
+      expect.arrayContaining(['custom_domains', 'bsky_posts']),
+    )
+    expect(await sql(`select uri from restore_marks where uri like 'row %'`)).toEqual([])
+    for (const [table, key] of [
+      ['custom_domains', 'notes.example'],
+      ['bsky_posts', 'at://did:plc:x/app.bsky.feed.post/1'],
+      ['publication_domains', PUBLICATION],
+      ['document_mentions_in_bsky', documentUri(5)],
+    ] as const)
+      expect(outcomeOf(result, table, key)).toMatchObject({ outcome: 'restored' })
+    const now = await dump()
+    for (const table of ['custom_domains', 'bsky_posts', 'publication_domains', 'document_mentions_in_bsky'])
+      expect(now.get(table)).toEqual(before.get(table))
+    await again(withParents)
+  })
+
+  test('is never an identity or a token', async () => {
+    await incident()
+    await sql(`delete from publications; delete from identities where atp_did = '${READER}'`)
+    await sql('delete from permission_tokens where id in (select leaflet from leaflets_to_documents) or true')
+    await sql(`insert into identities (atp_did) values ('${AUTHOR}')`)
+    await writtenBack()
+    const result = await reconcile(production, { withParents: true })
+    expect(outcomeOf(result, 'publication_subscriptions', READER)).toMatchObject({
+      outcome: expect.stringMatching(/blocked|withdrawn/),
+    })
+    expect(outcomeOf(result, 'leaflets_in_publications', PUBLICATION)).toMatchObject({
+      outcome: 'blocked',
+      reason: expect.stringContaining('permission_tokens'),
+    })
+    expect(await sql(`select 1 from identities where atp_did = '${READER}'`)).toEqual([])
+    await again({ withParents: true })
+  })
+})
+
+describe('a row that was changed since, by an operator who means it,', () => {
+  test('is set back, its old values are told, and a second run changes nothing', async () => {
+    await incident(documentUri(0))
+    await sql(`update leaflets_in_publications set title = 'edited since'`)
+    await writtenBack([document(0)])
+    await sql(`update documents set bsky_like_count = 9 where uri = '${documentUri(0)}'`)
+    const told = { onConflict: 'overwrite' } as const
+    const result = await reconcile(production, told)
+    expect(outcomeOf(result, 'leaflets_in_publications', PUBLICATION)).toMatchObject({ outcome: 'restored' })
+    expect(await dump()).toEqual(before)
+    expect(result.overwritten).toContainEqual({
+      table: 'leaflets_in_publications',
+      id: expect.any(String),
+      columns: ['doc', 'title'],
+      old: { doc: null, title: 'edited since' },
+    })
+    expect(result.overwritten).toContainEqual(
+      expect.objectContaining({
+        table: 'documents',
+        old: expect.objectContaining({ bsky_like_count: '9' }),
+      }),
+    )
+    expect((await again(told)).overwritten).toEqual([])
+  })
+
+  test('stays where somebody changes it between plan and apply', async () => {
+    await incident(documentUri(0))
+    await sql(`update leaflets_in_publications set title = 'edited since'`)
+    await writtenBack([document(0)])
+    const parts = { database: production, catalog, appview: leaflet, snapshot }
+    const prepared = await prepareReconcile({ ...parts, onConflict: 'overwrite' })
+    await sql(`update leaflets_in_publications set title = 'and once more'`)
+    const result = await applyReconcile({ ...parts, ...prepared })
+    expect(outcomeOf(result, 'leaflets_in_publications', PUBLICATION)).toMatchObject({ outcome: 'kept' })
+    expect(result.overwritten).toEqual([])
+    expect(await one('select title from leaflets_in_publications')).toEqual({ title: 'and once more' })
+  })
+})
+
+describe('consent', () => {
+  const CID = 'bafyreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku'
+  /** The reader's rows went, and nobody listened to what the reader did. */
+  const unheard = async () => {
+    await incident()
+    await writtenBack()
+    await sql(`delete from comments_on_documents where uri = '${COMMENT}'; delete from parked_events;
+      delete from record_state where uri = '${COMMENT}'`)
+  }
+  const said = (decision: ConsentDecision) => new Map([[COMMENT, decision]])
+  const same: ConsentDecision = { consent: 'same', cid: CID, rev: '3zzzzzzzzzzz2' }
+  const comments = () => sql(`select uri from comments_on_documents where uri = '${COMMENT}'`)
+
+  test('that is given: restored and verified, and what the record was stands in the index', async () => {
+    await unheard()
+    const result = await reconcile(production, { consent: said(same) })
+    expect(outcomeOf(result, 'comments_on_documents', COMMENT)).toEqual({ outcome: 'restored' })
+    expect(await one(`select rev, cid, deleted from record_state where uri = '${COMMENT}'`)).toEqual({
+      rev: '3zzzzzzzzzzz2',
+      cid: CID,
+      deleted: false,
+    })
+    // An old event that is heard late takes nothing away.
+    await index(remove(COMMENT))
+    expect(await comments()).toHaveLength(1)
+    await again({ consent: said(same) })
+  })
+
+  test.each<[string, ConsentDecision | undefined, Told['unreachable'], object, number]>([
+    ['for another record', { consent: 'changed', cid: CID, rev: '3z' }, undefined, { outcome: 'derived' }, 0],
+    [
+      'that is withdrawn',
+      { consent: 'withdrawn', reason: 'gone' },
+      undefined,
+      { outcome: 'withdrawn', reason: 'gone' },
+      0,
+    ],
+    ['that nobody gave', { consent: 'unreachable', reason: 'down' }, undefined, { unverified: true }, 1],
+    ['that must be given', { consent: 'unreachable', reason: 'down' }, 'skip', { outcome: 'blocked' }, 0],
+    ['that nobody asked for', undefined, undefined, { outcome: 'restored', unverified: true }, 1],
+  ])('%s', async (_, decision, unreachable, outcome, count) => {
+    await unheard()
+    const told: Told = { ...(decision && { consent: said(decision) }), ...(unreachable && { unreachable }) }
+    const result = await reconcile(production, told)
+    expect(outcomeOf(result, 'comments_on_documents', COMMENT)).toMatchObject(outcome)
+    expect(await comments()).toHaveLength(count)
+    await again(told)
+  })
+
+  test('that is taken back between plan and insert', async () => {
+    await unheard()
+    const asked: string[] = []
+    const result = await reconcile(production, {
+      consent: said(same),
+      async consentAgain(uris) {
+        asked.push(...uris)
+        return said({ consent: 'withdrawn', reason: 'deleted just now' })
+      },
+    })
+    expect(asked).toContain(COMMENT)
+    expect(outcomeOf(result, 'comments_on_documents', COMMENT)).toEqual({
+      outcome: 'withdrawn',
+      reason: 'deleted just now',
+    })
+    expect(await comments()).toEqual([])
   })
 })
 
@@ -655,6 +931,154 @@ describe('a record that could not be written', () => {
   })
 })
 
+describe('while the PDS cannot be written', () => {
+  const all = () => records().map(({ uri }) => uri.toString())
+  /** The repo as it is read now: at a revision after everything that happened so far. */
+  const told = (events: readonly RecordUpsert[] = [], includeDerived: Told['includeDerived'] = {}): Told => ({
+    repo: Object.assign(repoOf(events), { rev: publication().rev }),
+    includeDerived,
+  })
+  const own = ['record_state', 'restore_marks', 'parked_events']
+  const WRITES = new Set([
+    'firehose_replay_mark',
+    'firehose_replay_apply',
+    'firehose_replay_restore',
+    'firehose_replay_sweep',
+    'firehose_replay_set_columns',
+  ])
+
+  test('every row comes from the backup, and the plan says which records are missing; a second run changes nothing', async () => {
+    await incident()
+    const now = told()
+    const { plan } = await prepare(now)
+    expect([...(plan.withoutRecords ?? [])].sort()).toEqual(all().sort())
+    const result = await reconcile(production, now)
+    expect(await dump()).toEqual(before)
+    expect(outcomeOf(result, 'documents', documentUri(0))).toEqual({
+      outcome: 'restored',
+      reason: 'its record is not in the repo: the row rests on the backup alone',
+    })
+    expect(outcomeOf(await again(now), 'documents', documentUri(0))).toMatchObject({ outcome: 'unchanged' })
+  })
+
+  test('without the repo it is refused: what is missing is not known', async () => {
+    await expect(prepare({ includeDerived: {} })).rejects.toMatchObject({ name: 'ConfigError' })
+  })
+
+  test('a run that dies: wherever it does, the next one ends in the same rows', async () => {
+    for (let dieAt = 1; ; dieAt++) {
+      await resetTables()
+      await incident()
+      const now = told()
+      let callCount = 0
+      const mortal: Database = {
+        ...production,
+        call(name, batch) {
+          if (WRITES.has(name) && ++callCount === dieAt) throw new TypeError('the process died')
+          return production.call(name, batch)
+        },
+      }
+      const first = await reconcile(mortal, now).then(
+        () => 'finished',
+        (error: unknown) => String(error),
+      )
+      if (first === 'finished') break
+      expect(first).toContain('the process died')
+      await reconcile(production, now)
+      expect({ dieAt, dump: await dump() }).toEqual({ dieAt, dump: before })
+    }
+  })
+
+  test.each(['knows', 'has never heard of'])(
+    'an index that %s the deletes is not misled by one that comes late',
+    async (knows) => {
+      const late = all().map((uri) => remove(uri, { $type: 'x' }))
+      const lateCreate = document(0, 'from before')
+      await incident()
+      if (knows !== 'knows') await sql('truncate record_state, parked_events')
+      await reconcile(production, told())
+      const versions = await rowVersions(stack.production, own)
+      await index(lateCreate, ...late.toReversed())
+      expect(await rowVersions(stack.production, own)).toEqual(versions)
+      // One that its author deletes after all: the revision decides.
+      await index(remove(documentUri(0)))
+      expect(await sql(`select uri from documents where uri = '${documentUri(0)}'`)).toEqual([])
+    },
+  )
+
+  test('written and replayed later, they are confirmed: no row of the tables has a new version', async () => {
+    await incident()
+    await reconcile(production, told())
+    const versions = await rowVersions(stack.production, own)
+    const written = records()
+    await writtenBack(written)
+    expect(await rowVersions(stack.production, own)).toEqual(versions)
+    const result = await reconcile(production, told(written))
+    expect(await rowVersions(stack.production, own)).toEqual(versions)
+    expect(outcomeOf(result, 'documents', documentUri(0))).toEqual({ outcome: 'derived' })
+    const standing = await sql(
+      `select uri from record_state where uri like 'at://${AUTHOR}/%' and not deleted`,
+    )
+    expect(standing).toHaveLength(written.length)
+    expect(await sql('select * from parked_events')).toEqual([])
+  })
+
+  test('what has been edited before it was written is told apart from the rest', async () => {
+    await incident()
+    await reconcile(production, told())
+    const versions = await rowVersions(stack.production, own)
+    await writtenBack([publication(), document(0, 'another title'), document(1), document(2), broken()])
+    const now = await rowVersions(stack.production, own)
+    const changed = [...now].filter(([row, version]) => versions.get(row) !== version).map(([row]) => row)
+    expect(changed).toEqual([`documents ${documentUri(0)}`])
+    expect([...now.keys()].sort()).toEqual([...versions.keys()].sort())
+  })
+
+  test('a record that the repo has and the index has not is left to the replay', async () => {
+    await incident()
+    const back = document(1)
+    const result = await reconcile(production, told([back]))
+    expect(outcomeOf(result, 'documents', documentUri(1))).toMatchObject({
+      outcome: 'derived',
+      reason: expect.stringContaining('has not brought it'),
+    })
+    await index(back)
+    await reconcile(production, told([back]))
+    expect(await dump()).toEqual(before)
+  })
+
+  test('all but those exempted, or only those named; the exempted stay away with what hangs there', async () => {
+    await incident()
+    const except = await prepare(told([], { except: [documentUri(0)] }))
+    expect(except.plan.withoutRecords).not.toContain(documentUri(0))
+    expect(except.plan.withoutRecords).toHaveLength(all().length - 1)
+    const only = await reconcile(production, told([], { uris: [PUBLICATION] }))
+    expect(outcomeOf(only, 'publications', PUBLICATION)).toMatchObject({ outcome: 'restored' })
+    expect(outcomeOf(only, 'documents', documentUri(0))).toEqual({
+      outcome: 'withdrawn',
+      reason: 'its record is not in the repo',
+    })
+    expect(await sql('select uri from documents')).toEqual([])
+    await reconcile(production, told())
+    expect(await dump()).toEqual(before)
+  })
+
+  test('a comment of its own that the author has deleted stays deleted: nobody would write it again', async () => {
+    const remark = `at://${AUTHOR}/pub.leaflet.comment/3ccccccccccc2`
+    await sql(`insert into bsky_profiles (did, record) values ('${AUTHOR}', '{}')`)
+    await index(comment(remark, documentUri(0)))
+    const whole = await extract({ database: production, catalog, appview: leaflet, did: AUTHOR })
+    await index(remove(remark))
+    await incident()
+    const result = await reconcile(production, { ...told(), snapshot: whole })
+    expect(outcomeOf(result, 'comments_on_documents', remark)).toEqual({
+      outcome: 'withdrawn',
+      reason: 'its record is not in the repo',
+    })
+    expect(await sql(`select uri from comments_on_documents where uri = '${remark}'`)).toEqual([])
+  })
+})
+
 describe('a row that is fuller than its record', () => {
   const PAID = documentUri(6)
   const block = (plaintext: string) => ({ block: { $type: 'pub.leaflet.blocks.text', plaintext } })
@@ -696,7 +1120,13 @@ describe('a row that is fuller than its record', () => {
     await writtenBack([record])
     expect((await now())?.text).not.toContain('paid')
     const told = { snapshot: own, repo: repoOf([...records(), record]) }
+    const reviewed = await review(told)
+    expect(reviewed.find(({ key }) => key.uri === PAID)).toMatchObject({
+      values: { data: expect.stringContaining('12345678901234567890.10') },
+      now: { data: expect.not.stringContaining('paid') },
+    })
     const result = await reconcile(production, told)
+    await expectAsReviewed(reviewed, result)
     expect(outcomeOf(result, 'documents', PAID)).toEqual({
       outcome: 'restored',
       reason: 'the record in the repo is the shorter form of this row',
@@ -718,6 +1148,21 @@ describe('a row that is fuller than its record', () => {
     await writtenBack([cut()])
     await reconcile(production, { snapshot: own })
     expect(await now()).toEqual(old)
+  })
+
+  test('keeps it where the row came from the backup before its record was written', async () => {
+    const own = await withPaidPost()
+    const old = await now()
+    await incident(PAID)
+    const events = records()
+    const missing = { snapshot: own, repo: Object.assign(repoOf(events), { rev: publication().rev }) }
+    await reconcile(production, { ...missing, includeDerived: {} })
+    expect(await now()).toEqual(old)
+    const record = cut()
+    const versions = await rowVersions(stack.production, ['record_state', 'restore_marks'])
+    await writtenBack([record])
+    await reconcile(production, { snapshot: own, repo: repoOf([...events, record]) })
+    expect(await rowVersions(stack.production, ['record_state', 'restore_marks'])).toEqual(versions)
   })
 
   test('what its author has written since is kept', async () => {

@@ -2,22 +2,27 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { leaflet } from '../../src/appview/leaflet/index.ts'
 import { type Database, openDatabase } from '../../src/database/client.ts'
-import type { EventSink, JsonObject, RecordEvent } from '../../src/events.ts'
+import { UnavailableError } from '../../src/errors.ts'
+import type { EventSink, RecordEvent } from '../../src/events.ts'
+import { readMessage, seqOf } from '../../src/firehose/message.ts'
 import { type RelayReplayOptions, receiptOf, replayRelay } from '../../src/firehose/replay-relay.ts'
 import { Indexer } from '../../src/indexer/indexer.ts'
+import { silentLogger } from '../../src/logger.ts'
 import { createFetch } from '../../src/network/fetch.ts'
 import { createIdentity, type Identity } from '../../src/network/identity.ts'
-import { createXrpc } from '../../src/network/xrpc.ts'
+import { createXrpc, type Xrpc } from '../../src/network/xrpc.ts'
 import type { WriteOp } from '../../src/pds/session.ts'
+import { replayAccountFromRelay } from '../../src/restore/replay-relay.ts'
 import { type Account, type Stack, startStack } from '../../src/stack/index.ts'
 import { applyWrites } from './account-writes.ts'
 import { runCommand } from './command-line.ts'
+import { DOCUMENT, put, remove, titlesOf } from './documents.ts'
 import { type FirehoseProxy, startFirehoseProxy } from './firehose-proxy.ts'
-
-const DOCUMENT = 'site.standard.document'
+import { flip } from './spoilt-frames.ts'
 
 let stack: Stack
 let database: Database
@@ -51,30 +56,8 @@ beforeEach(async () => {
   account = await stack.createAccount(`author${++accountCount}.test`)
 })
 
-const documentOf = (title: string): JsonObject => ({
-  $type: DOCUMENT,
-  site: 'https://example.com',
-  title,
-  publishedAt: '2026-01-01T00:00:00.000Z',
-})
-const put = (rkey: string, title: string, kind: 'create' | 'update' = 'create'): WriteOp => ({
-  $type: `com.atproto.repo.applyWrites#${kind}`,
-  collection: DOCUMENT,
-  rkey,
-  value: documentOf(title),
-})
-const remove = (rkey: string): WriteOp => ({
-  $type: 'com.atproto.repo.applyWrites#delete',
-  collection: DOCUMENT,
-  rkey,
-})
 const write = (...writes: WriteOp[]) => applyWrites(account, writes)
-const titles = async () =>
-  (
-    await stack.production.query(
-      `select data->>'title' as title from documents where uri like 'at://${account.did}/%' order by 1`,
-    )
-  ).map(({ title }) => title)
+const titles = () => titlesOf(stack, account.did)
 
 function recorder() {
   const events: RecordEvent[] = []
@@ -91,7 +74,7 @@ async function replayOf(options: Partial<RelayReplayOptions> = {}) {
     did: account?.did ?? other.did,
     service: proxy.url,
     cursor,
-    quietMs: 400,
+    quietMs: 100,
     identity,
     sink,
     ...options,
@@ -175,7 +158,8 @@ describe('the window', () => {
 
   test('with an aborted signal ends at once', async () => {
     const stop = new AbortController()
-    const replay = replayOf({ signal: stop.signal, quietMs: 60_000 })
+    // An end that does not come: it would be through with what there is before the signal.
+    const replay = replayOf({ signal: stop.signal, quietMs: 60_000, until: cursor + 100_000 })
     setTimeout(() => stop.abort(new Error('enough')), 50)
     await expect(replay).rejects.toThrow('enough')
   })
@@ -191,24 +175,19 @@ describe('a cursor', () => {
   })
 
   test('that is too old is said, and the rest is replayed', async () => {
+    // Much longer than the replay takes to ask, once something has been written.
+    const backfillWindowMs = 2000
     await write(put('a', 'one'))
-    const header = Buffer.from('a2617465', 'hex')
-    const info = Buffer.concat([
-      header,
-      Buffer.from('#info'),
-      Buffer.from('626f7001', 'hex'),
-      Buffer.from('a1646e616d656e', 'hex'),
-      Buffer.from('OutdatedCursor'),
-    ])
-    let isFirst = true
-    proxy.change = (message) => {
-      if (!isFirst) return message
-      isFirst = false
-      return info
-    }
-    const { result, said } = await replayOf({ cursor: cursor - 1 })
-    expect(result.window.outdated).toBe('OutdatedCursor')
-    expect(said).toEqual(['create a'])
+    const isPast = sleep(backfillWindowMs)
+    await stack.pds.stop()
+    await stack.pds.start({ backfillWindowMs })
+    await isPast
+    await write(put('b', 'two'))
+    const { result, said } = await replayOf()
+    expect(result.window.outdated).toContain('cursor exceeded limit')
+    expect(said).toEqual(['create b'])
+    await stack.pds.stop()
+    await stack.pds.start()
   })
 })
 
@@ -248,13 +227,78 @@ describe('into the tables', () => {
   })
 })
 
+describe('a record that the window brings and the repo has deleted since', () => {
+  const xrpc = createXrpc({ fetch: createFetch({ allowLocalhost: true }) })
+  const context = () => ({
+    appview: leaflet,
+    production: database,
+    network: { identity, xrpc },
+    logger: silentLogger,
+  })
+
+  test('does not stay: its delete is behind the end', async () => {
+    await write(put('a', 'one'), put('b', 'two'))
+    const { result } = await replayOf()
+    await write(remove('a'))
+    const window = { service: proxy.url, cursor, until: result.window.seq }
+    const replayed = await replayAccountFromRelay(context(), account.did, window)
+    expect(replayed).toMatchObject({ records: 2, dropped: 1 })
+    expect(replayed.headUnknown).toBeUndefined()
+    expect(await titles()).toEqual(['two'])
+    const states = `select deleted from record_state where uri = 'at://${account.did}/${DOCUMENT}/a'`
+    expect(await stack.production.query(states)).toEqual([{ deleted: true }])
+  })
+
+  test('does not stay with a handler: its delete is in a gap', async () => {
+    await write(put('a', 'one'), put('b', 'two'))
+    const before = (await replayOf()).result.window.seq
+    await write(remove('a'))
+    proxy.change = (message) =>
+      message.includes('#commit') && message.includes(account.did) && isBehind(before, message)
+        ? undefined
+        : message
+    const seen: string[] = []
+    const { dropped } = await replayRelay({
+      did: account.did,
+      service: proxy.url,
+      cursor,
+      quietMs: 100,
+      identity,
+      handleEvent: (event) => void seen.push(`${event.event} ${'rkey' in event ? event.rkey : ''}`),
+      xrpc,
+    })
+    expect(seen).toEqual(['create a', 'create b', 'delete a'])
+    expect(dropped).toBe(1)
+  })
+
+  test('costs no repo where the window has come to its head', async () => {
+    await write(put('a', 'one'))
+    let fetched = 0
+    const counting: Xrpc = {
+      ...xrpc,
+      getRepoStream: (...question) => {
+        fetched++
+        return xrpc.getRepoStream(...question)
+      },
+    }
+    const { result } = await replayOf({ xrpc: counting, dropsAbsent: true })
+    expect([result.dropped, fetched]).toEqual([0, 0])
+  })
+
+  test('is said to be uncertain where the host does not answer', async () => {
+    await write(put('a', 'one'))
+    const away: Xrpc = { ...xrpc, getLatestCommit: () => Promise.reject(new UnavailableError('away')) }
+    const { result } = await replayOf({ xrpc: away, dropsAbsent: true })
+    expect(result).toMatchObject({ records: 1, dropped: 0, headUnknown: 'away' })
+  })
+})
+
+function isBehind(seq: number, message: Buffer): boolean {
+  const read = readMessage(message)
+  return (seqOf(read) ?? 0) > seq
+}
+
 describe('what cannot be trusted', () => {
-  const flip = (text: string) => (message: Buffer) => {
-    const copy = Buffer.from(message)
-    const at = message.indexOf(text)
-    copy[at] = (copy[at] ?? 0) ^ 1
-    return copy
-  }
   test.each<[string, (message: Buffer) => Buffer]>([
     ['a forged record', flip('example.com')],
     ['a forged signature', flip('sigX@')],

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { leaflet } from '../../src/appview/leaflet/index.ts'
 import { openDatabase } from '../../src/database/client.ts'
 import { readReceipt } from '../../src/database/receipts.ts'
+import type { EventSink, RecordEvent } from '../../src/events.ts'
 import { replayRepo } from '../../src/firehose/replay.ts'
 import { silentLogger } from '../../src/logger.ts'
 import { createFetch } from '../../src/network/fetch.ts'
@@ -148,6 +149,48 @@ describe('asked to prune', () => {
     expect(asked).toHaveLength(2)
   })
 
+  test('what was written again while the operator was asked stays', async () => {
+    const { did } = account
+    const rkey = '3ppppppppppp2'
+    const insert = () =>
+      stack.production.query(`insert into documents (uri, data) values ($1, '{"title": "old"}')`, [
+        uriOf(rkey),
+      ])
+    await insert()
+    const { pruned } = await replayAccount(context, did, {
+      prune: async (absent) => {
+        expect(absent.map(({ uri }) => uri)).toEqual([uriOf(rkey)])
+        // By the appview's own indexer, which keeps no record state.
+        await put(rkey, 'old')
+        return true
+      },
+    })
+    expect(pruned).toEqual([])
+    expect(await titles()).toEqual(['3bbbbbbbbbbb2', 'old'])
+    await agent.com.atproto.repo.deleteRecord({ repo: did, collection: COLLECTION, rkey })
+    await replayAccount(context, did, { prune: async () => true })
+    expect(await titles()).toEqual(['3bbbbbbbbbbb2'])
+  })
+
+  test('what the index has learnt while the operator was asked is another state, and stays', async () => {
+    const { did } = account
+    const rkey = '3qqqqqqqqqqq2'
+    await stack.production.query(`insert into documents (uri, data) values ($1, '{"title": "old"}')`, [
+      uriOf(rkey),
+    ])
+    const { pruned } = await replayAccount(context, did, {
+      prune: async () => {
+        await stack.production.query(`insert into record_state (uri, rev) values ($1, '2222222222222')`, [
+          uriOf(rkey),
+        ])
+        return true
+      },
+    })
+    expect(pruned).toEqual([])
+    await replayAccount(context, did, { prune: async () => true })
+    expect(await titles()).toEqual(['3bbbbbbbbbbb2'])
+  })
+
   test('leaves what other collections hold alone when only some are replayed', async () => {
     await stack.production.query(`insert into documents (uri, data) values ($1, '{"title": "old"}')`, [
       uriOf('3ooooooooooo2'),
@@ -159,6 +202,57 @@ describe('asked to prune', () => {
     expect({ pruned, isCaughtUp }).toEqual({ pruned: [], isCaughtUp: false })
     expect(await titles()).toEqual(['3bbbbbbbbbbb2', 'old'])
     await stack.production.query(`delete from documents where data->>'title' = 'old'`)
+  })
+})
+
+describe("a consumer of the operator's own", () => {
+  /** Its events, in words; `act` before each. */
+  const ownSink = (act: (event: RecordEvent) => Promise<void> = async () => undefined) => {
+    const said: string[] = []
+    const sink: EventSink = {
+      async handle(event) {
+        await act(event)
+        said.push(`${event.event} ${event.rkey}`)
+      },
+      flush: async () => ({ cursor: undefined }),
+    }
+    return { said, context: { ...context, openSink: () => sink } }
+  }
+  const insert = (rkey: string) =>
+    stack.production.query(`insert into documents (uri, data) values ($1, '{"title": "own"}')`, [
+      `at://${account.did}/${COLLECTION}/${rkey}`,
+    ])
+
+  test('is given deletes of what its tables hold, or frames named, and the repo lacks', async () => {
+    const { said, context } = ownSink()
+    await insert('3ooooooooooo2')
+    const { pruned } = await replayAccount(context, account.did, {
+      withDeletes: true,
+      namedDeletes: [
+        { collection: COLLECTION, rkey: '3nnnnnnnnnnn2' },
+        { collection: COLLECTION, rkey: '3bbbbbbbbbbb2' },
+        { collection: 'com.example.note', rkey: 'x' },
+      ],
+    })
+    await stack.production.query(`delete from documents where data->>'title' = 'own'`)
+    expect(said).toEqual(['create 3bbbbbbbbbbb2', 'delete 3ooooooooooo2', 'delete 3nnnnnnnnnnn2'])
+    expect(pruned).toHaveLength(2)
+  })
+
+  test('is given again what came back while it was deleted', async () => {
+    const { said, context } = ownSink(async ({ event, rkey }) => {
+      if (event === 'delete') await put(rkey)
+    })
+    await insert('3ooooooooooo2')
+    const { pruned } = await replayAccount(context, account.did, { withDeletes: true })
+    await stack.production.query(`delete from documents where data->>'title' = 'own'`)
+    expect(said).toEqual(['create 3bbbbbbbbbbb2', 'delete 3ooooooooooo2', 'create 3ooooooooooo2'])
+    expect(pruned).toEqual([])
+    await agent.com.atproto.repo.deleteRecord({
+      repo: account.did,
+      collection: COLLECTION,
+      rkey: '3ooooooooooo2',
+    })
   })
 })
 

@@ -5,12 +5,12 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createInngest, WRITE_RECORDS_EVENT } from '../../src/inngest/index.ts'
 import { Cleanup } from '../../src/stack/cleanup.ts'
 import { freePort } from '../../src/stack/free-port.ts'
 import { type Stack, startStack } from '../../src/stack/index.ts'
-import { startInngest } from '../../src/stack/inngest/index.ts'
+import { type EmbeddedInngest, startInngest } from '../../src/stack/inngest/index.ts'
 import { type Env, runCommand, startCommand } from './command-line.ts'
 import { documents } from './write-world.ts'
 
@@ -45,9 +45,9 @@ const environment = (): Env => ({
 })
 
 /** @returns the address of the served functions */
-async function serving(env: Env, args: readonly string[] = []): Promise<string> {
+async function serving(env: Env, args: readonly string[] = [], until = cleanup): Promise<string> {
   const command = startCommand(['serve', '--port', '0', ...args], { env, cwd: folder })
-  cleanup.defer(async () => {
+  until.defer(async () => {
     command.child.kill('SIGTERM')
     await command.ended
   })
@@ -84,40 +84,61 @@ test('is not ready without a session for anybody, nor without a signing key in p
   expect(await readiness(await serving(production))).toEqual([503, expect.stringContaining('signing key')])
 })
 
-test.each([
-  [[], 'com.example.note'],
-  // Of the appview, and nothing that a restore writes.
-  [[], 'pub.leaflet.comment'],
-  [['--collections', 'com.example.note,com.example.page'], 'site.standard.document'],
-])('with %j writes no records of %s', async (args, collection) => {
-  const inngest = cleanup.use(await startInngest())
-  await inngest.register(await serving({ ...environment(), INNGEST_BASE_URL: inngest.baseUrl }, args))
-  const client = createInngest({ baseUrl: inngest.baseUrl, isDev: true })
-  const records = documents(1).map((record) => ({ ...record, collection }))
-  await client.send({ name: WRITE_RECORDS_EVENT, data: { did: 'did:plc:aaaaaaaaaaaaaaaaaaaaaaaa', records } })
-  await inngest.idle()
-  expect(inngest.runs()[0]).toMatchObject({
-    status: 'Failed',
-    callCount: 1,
-    output: { message: expect.stringContaining(`${collection}, which this worker does not write`) },
-  })
-})
+describe('which collections it writes', () => {
+  const served = new Cleanup()
+  const chosen = ['--collections', 'com.example.page,pub.leaflet.comment']
+  /** The executor that each server is registered with, by its arguments. */
+  const executors = new Map<string, EmbeddedInngest>()
 
-test.each([
-  [[], 'site.standard.document'],
-  [[], 'pub.leaflet.publication'],
-  [['--collections', 'pub.leaflet.comment'], 'pub.leaflet.comment'],
-])('with %j writes records of %s', async (args, collection) => {
-  const inngest = cleanup.use(await startInngest())
-  await inngest.register(await serving({ ...environment(), INNGEST_BASE_URL: inngest.baseUrl }, args))
-  const client = createInngest({ baseUrl: inngest.baseUrl, isDev: true })
-  const records = documents(1).map((record) => ({ ...record, collection }))
-  const { did } = await stack.createAccount(`serve${++accountCount}.test`)
-  await client.send({ name: WRITE_RECORDS_EVENT, data: { did, records } })
-  await inngest.idle()
-  // As far as opening a session with the wrong password.
-  const output = { message: expect.stringContaining('app password') }
-  expect(inngest.runs()[0]).toMatchObject({ status: 'Failed', output })
+  beforeAll(async () => {
+    await Promise.all(
+      [[], chosen].map(async (args) => {
+        const inngest = served.use(await startInngest())
+        executors.set(args.join(' '), inngest)
+        const env = { ...environment(), INNGEST_BASE_URL: inngest.baseUrl }
+        await inngest.register(await serving(env, args, served))
+      }),
+    )
+  })
+
+  afterAll(() => served[Symbol.asyncDispose]())
+
+  /** What became of a record of this collection, for an account that there is or for one that there is not. */
+  async function runOf(args: readonly string[], collection: string, did: string) {
+    const inngest = executors.get(args.join(' '))
+    if (inngest === undefined) throw new RangeError(`nothing is served with ${args.join(' ')}`)
+    const client = createInngest({ baseUrl: inngest.baseUrl, isDev: true })
+    const records = documents(1).map((record) => ({ ...record, collection }))
+    const before = inngest.runs().length
+    await client.send({ name: WRITE_RECORDS_EVENT, data: { did, records } })
+    await inngest.idle()
+    // Behind it comes that of what is done about its failure.
+    return inngest.runs()[before]
+  }
+
+  test.each([
+    [[], 'com.example.note'],
+    // Of the appview, and nothing that a restore writes.
+    [[], 'pub.leaflet.comment'],
+    [chosen, 'site.standard.document'],
+  ])('with %j no records of %s', async (args, collection) => {
+    expect(await runOf(args, collection, 'did:plc:aaaaaaaaaaaaaaaaaaaaaaaa')).toMatchObject({
+      status: 'Failed',
+      callCount: 1,
+      output: { message: expect.stringContaining(`${collection}, which this worker does not write`) },
+    })
+  })
+
+  test.each([
+    [[], 'site.standard.document'],
+    [[], 'pub.leaflet.publication'],
+    [chosen, 'pub.leaflet.comment'],
+  ])('with %j records of %s', async (args, collection) => {
+    const { did } = await stack.createAccount(`serve${++accountCount}.test`)
+    // As far as opening a session with the wrong password.
+    const output = { message: expect.stringContaining('app password') }
+    expect(await runOf(args, collection, did)).toMatchObject({ status: 'Failed', output })
+  })
 })
 
 test('stays up when a request breaks off', async () => {

@@ -23,7 +23,7 @@ import { cidOfRecord } from '../../src/repo/record.ts'
 import { type Account, type Network, startNetwork } from '../../src/stack/network.ts'
 import { blobOf, type Picture, pictureOf } from '../../src/stack/scenario/images.ts'
 import { memorySource } from '../unit/pds/blobs/blobs.ts'
-import { fetchAs } from './account-writes.ts'
+import { fetchAs, sessionAs } from './account-writes.ts'
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts'
 
 const NOTE = 'com.example.note'
@@ -51,13 +51,11 @@ beforeEach(async () => {
   account = await network.createAccount(`pictures${++accountCount}.test`)
   const identity = createIdentity({ plcUrl: network.plcUrl, allowLocalhost: true })
   proxy = await startFaultProxy(account.pdsUrl)
-  const open = (through: typeof fetch) =>
-    openSession(
-      account.did,
-      appPasswordSessions(() => account.password, { identity, fetch: through }),
-    )
-  outside = await open(fetch)
-  session = await open(proxy.fetch(fetch))
+  outside = await sessionAs(account)
+  session = await openSession(
+    account.did,
+    appPasswordSessions(() => account.password, { identity, fetch: proxy.fetch(fetch) }),
+  )
   return () => proxy[Symbol.asyncDispose]()
 })
 

@@ -16,14 +16,14 @@ import { newBudget, type PointLimits } from '../../src/pds/budget.ts'
 import { lostRecordOf } from '../../src/pds/lost-record.ts'
 import { planWrite, type WritePlan } from '../../src/pds/plan.ts'
 import { fetchRepo } from '../../src/pds/repo.ts'
-import { openSession, type Session, type SessionProvider } from '../../src/pds/session.ts'
+import type { Session, SessionProvider } from '../../src/pds/session.ts'
 import { appPasswordSessions } from '../../src/pds/sessions/app-password.ts'
 import type { RecordToWrite } from '../../src/pds/write.ts'
 import { cidOfRecord } from '../../src/repo/record.ts'
 import { Cleanup } from '../../src/stack/cleanup.ts'
 import { type Stack, startStack } from '../../src/stack/index.ts'
 import { startInngest } from '../../src/stack/inngest/index.ts'
-import { fetchAs } from './account-writes.ts'
+import { fetchAs, sessionAs } from './account-writes.ts'
 import { type FaultProxy, startFaultProxy } from './fault-proxy.ts'
 
 const COLLECTION = 'site.standard.document'
@@ -364,11 +364,11 @@ describe('a second writer', () => {
   test('that commits all the time: one refused batch, then no call depends on theirs', async () => {
     await using world = await startWorld({ perHour: 100_000, perDay: 100_000 })
     world.proxy.bypassKey = stack.pds.rateLimitBypassKey
-    world.proxy.delayMs = 400
+    world.proxy.delayMs = 200
     const before = documents(5, { title: 'made again' })
     await world.outside.applyWrites(operations(before))
     const stop = new AbortController()
-    const others = world.keepWriting(250, stop.signal)
+    const others = world.keepWriting(100, stop.signal)
     const records = documents(900)
     const plan = await world.plan(records)
     const summary = await world.write(records)
@@ -580,12 +580,12 @@ async function startWorld(pointLimits?: PointLimits): Promise<World> {
   const { did } = account
   const proxy = await startFaultProxy(account.pdsUrl)
   const network = localNetwork()
-  const fetch = createFetch({ allowLocalhost: true })
   let { password } = account
-  const sessions = (through: typeof fetch) =>
-    appPasswordSessions(() => password, { identity: network.identity, fetch: through })
-  const provider = sessions(proxy.fetch(fetch))
-  const outside = await openSession(did, sessions(fetch))
+  const provider = appPasswordSessions(() => password, {
+    identity: network.identity,
+    fetch: proxy.fetch(createFetch({ allowLocalhost: true })),
+  })
+  const outside = await sessionAs(account)
   let isFirst = true
   const sessionProvider: SessionProvider = async (did) => {
     const inner = await provider(did)

@@ -14,9 +14,9 @@ import type { WriteOp } from '../../src/pds/session.ts'
 import { type Account, type Stack, startStack } from '../../src/stack/index.ts'
 import { applyWrites, fetchAs } from '../integration/account-writes.ts'
 import { type Command, type Env, startCommand } from '../integration/command-line.ts'
+import { DOCUMENT, put, remove, titlesOf } from '../integration/documents.ts'
 import { type FirehoseProxy, startFirehoseProxy } from '../integration/firehose-proxy.ts'
 
-const DOCUMENT = 'site.standard.document'
 const SOON = { timeout: 20_000, interval: 50 }
 
 let stack: Stack
@@ -60,29 +60,8 @@ afterEach(async () => {
   }
 })
 
-const put = (rkey: string, kind: 'create' | 'update' = 'create'): WriteOp => ({
-  $type: `com.atproto.repo.applyWrites#${kind}`,
-  collection: DOCUMENT,
-  rkey,
-  value: {
-    $type: DOCUMENT,
-    site: 'https://example.com',
-    title: rkey,
-    publishedAt: '2026-01-01T00:00:00.000Z',
-  },
-})
-const remove = (rkey: string): WriteOp => ({
-  $type: 'com.atproto.repo.applyWrites#delete',
-  collection: DOCUMENT,
-  rkey,
-})
 const write = (...writes: WriteOp[]) => applyWrites(account, writes)
-const titles = async () =>
-  (
-    await stack.production.query(
-      `select data->>'title' as title from documents where uri like 'at://${account.did}/%' order by 1`,
-    )
-  ).map(({ title }) => title)
+const titles = () => titlesOf(stack, account.did)
 const production = () => openDatabase({ ...stack.production, label: 'production' })
 const savedCursor = async () => (await readCursors(production())).get(proxy.url)
 const letters = () => stack.production.query('select uri, code, source from dead_letters order by id')
@@ -293,7 +272,7 @@ test('metrics say what has become of events, and how far the cursor is', async (
   expect(await metric('connected')).toBe(1)
   expect(await metric('dead_letters')).toBe(0)
   expect(await metric('lag_seconds')).toBeLessThan(60)
-  await expect.poll(() => metric('flush_commits_sum'), SOON).toBe(1)
+  await expect.poll(() => metric('flush_events_sum'), SOON).toBe(2)
   await expect.poll(() => metric('lag_seqs'), SOON).toBe(0)
   expect(await metric('saved_seq')).toBe(await savedCursor())
   expect((await fetch(`${url}/other`)).status).toBe(404)

@@ -1,6 +1,5 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { startChild } from '../firehose/child.ts'
 
 export interface FirehoseRequest {
   accounts: number
@@ -22,24 +21,12 @@ export interface RemoteFirehose extends AsyncDisposable {
 const SERVER = fileURLToPath(new URL('./server.ts', import.meta.url))
 
 export async function startFirehoseProcess(request: FirehoseRequest): Promise<RemoteFirehose> {
-  const child = fork(SERVER, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
-  child.send(request)
-  const [ready] = (await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(() => {
-      throw new Error('The process of the firehose has ended.')
-    }),
-  ])) as [FirehoseReady]
+  const { ready, [Symbol.asyncDispose]: dispose } = await startChild<FirehoseReady>(SERVER, request)
   return {
     service: `ws://127.0.0.1:${ready.port}`,
     plcUrl: `http://127.0.0.1:${ready.port}`,
     frames: ready.frames,
     frameBytes: Math.round(ready.bytes / ready.frames),
-    async [Symbol.asyncDispose]() {
-      if (child.exitCode !== null) return
-      const exited = once(child, 'exit')
-      child.disconnect()
-      await exited
-    },
+    [Symbol.asyncDispose]: dispose,
   }
 }

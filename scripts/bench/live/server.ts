@@ -4,18 +4,15 @@
  */
 
 import { once } from 'node:events'
-import { createServer, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { type Frame, XrpcStreamServer } from '@atproto/xrpc-server'
+import { createDirectory, listen } from '../firehose/directory.ts'
 import { firehoseInput } from './frames.ts'
 import type { FirehoseReady, FirehoseRequest } from './server-process.ts'
 
 async function serve({ accounts, commitsEach }: FirehoseRequest): Promise<FirehoseReady> {
   const { messages, didDocuments } = await firehoseInput(accounts, commitsEach)
-  const http = createServer((request, response) => {
-    const document = didDocuments[decodeURIComponent(request.url?.slice(1) ?? '')]
-    response.writeHead(document === undefined ? 404 : 200, { 'content-type': 'application/json' })
-    response.end(JSON.stringify(document ?? {}))
-  })
+  const http = createDirectory(didDocuments)
   new XrpcStreamServer({
     server: http,
     async *handler(_request: IncomingMessage, signal: AbortSignal) {
@@ -24,12 +21,9 @@ async function serve({ accounts, commitsEach }: FirehoseRequest): Promise<Fireho
       await once(signal, 'abort')
     },
   })
-  http.listen(0, '127.0.0.1')
-  await once(http, 'listening')
-  const address = http.address()
-  if (address === null || typeof address === 'string') throw new Error('A TCP server has no port.')
+  const port = await listen(http)
   const bytes = messages.reduce((sum, message) => sum + message.length, 0)
-  return { port: address.port, frames: messages.length, bytes }
+  return { port, frames: messages.length, bytes }
 }
 
 process.on('message', async (request: FirehoseRequest) => {

@@ -26,7 +26,9 @@ export const replay: Benchmark = {
       await publishDocuments(account, RECORDS)
       const bench: ReplayBench = { stack, account, records: RECORDS }
       const emptied = async (): Promise<ReplayBench> => {
-        await stack.execute('truncate documents, publications, record_state, parked_events cascade')
+        await stack.execute(
+          'truncate documents, publications, tag_counts, record_state, parked_events cascade',
+        )
         await Promise.all([stack.settle(), collectGarbage()])
         return bench
       }

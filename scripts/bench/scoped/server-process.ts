@@ -1,6 +1,5 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { startChild } from '../firehose/child.ts'
 
 export interface ScopedRequest {
   accounts: number
@@ -26,24 +25,13 @@ export interface ScopedFirehose extends Omit<ScopedReady, 'port'>, AsyncDisposab
 const SERVER = fileURLToPath(new URL('./server.ts', import.meta.url))
 
 export async function startScopedFirehose(request: ScopedRequest): Promise<ScopedFirehose> {
-  const child = fork(SERVER, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
-  child.send(request)
-  const [{ port, ...ready }] = (await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(() => {
-      throw new Error('The process of the firehose has ended.')
-    }),
-  ])) as [ScopedReady]
+  const child = await startChild<ScopedReady>(SERVER, request)
+  const { port, ...ready } = child.ready
   return {
     ...ready,
     service: `ws://127.0.0.1:${port}`,
     plcUrl: `http://127.0.0.1:${port}`,
     ownFrames: request.rounds,
-    async [Symbol.asyncDispose]() {
-      if (child.exitCode !== null) return
-      const exited = once(child, 'exit')
-      child.disconnect()
-      await exited
-    },
+    [Symbol.asyncDispose]: child[Symbol.asyncDispose],
   }
 }

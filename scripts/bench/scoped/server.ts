@@ -4,9 +4,8 @@
  */
 
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
-import { createServer } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { createDirectory, listen } from '../firehose/directory.ts'
 import { FIRST_SEQ, type PreparedFrame, scopedInput } from './frames.ts'
 import type { ScopedReady, ScopedRequest } from './server-process.ts'
 
@@ -40,11 +39,7 @@ async function serve({ accounts, rounds }: ScopedRequest): Promise<ScopedReady> 
   const { wanted, own, others, didDocuments } = await scopedInput(accounts, rounds)
   const blocks = Array.from({ length: ROTATING }, () => blockOf(others))
   const ownBlocks = own.map((frame) => blockOf([frame]))
-  const http = createServer((request, response) => {
-    const document = didDocuments[decodeURIComponent(request.url?.slice(1) ?? '')]
-    response.writeHead(document === undefined ? 404 : 200, { 'content-type': 'application/json' })
-    response.end(JSON.stringify(document ?? {}))
-  })
+  const http = createDirectory(didDocuments)
   http.on('upgrade', (request, socket) => {
     const key = request.headers['sec-websocket-key'] ?? ''
     const accept = createHash('sha1').update(`${key}${ACCEPT_GUID}`).digest('base64')
@@ -72,14 +67,11 @@ async function serve({ accounts, rounds }: ScopedRequest): Promise<ScopedReady> 
     }
   }
 
-  http.listen(0, '127.0.0.1')
-  await once(http, 'listening')
-  const address = http.address()
-  if (address === null || typeof address === 'string') throw new Error('A TCP server has no port.')
+  const port = await listen(http)
   const frames = accounts * rounds
   const ownBytes = ownBlocks.reduce((sum, { bytes }) => sum + bytes.length, 0)
   const bytes = ownBytes + rounds * (blocks[0]?.bytes.length ?? 0)
-  return { port: address.port, wanted, frames, bytes, lastSeq: FIRST_SEQ + frames }
+  return { port, wanted, frames, bytes, lastSeq: FIRST_SEQ + frames }
 }
 
 process.on('message', async (request: ScopedRequest) => {

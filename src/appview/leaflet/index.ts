@@ -64,6 +64,21 @@ export const leaflet: AppView = {
     'entities',
     'entity_sets',
   ],
+  // Posts on Bluesky that quote a document: who has deleted the post does not quote it any more.
+  foreignRecords: [{ table: 'document_mentions_in_bsky', of: 'uri' }],
   // Its rows say which posts were mailed; a document that came back without its own would be mailed again.
   guardTables: ['publication_post_sends'],
+  // A domain shows one publication. The schema's key is both of them together.
+  virtualUniqueKeys: [{ table: 'publication_domains', columns: ['domain'] }],
+  // A reply names its comment only inside the record. Nothing is done to it when the comment goes.
+  virtualReferences: [
+    {
+      child: 'comments_on_documents',
+      path: ['record', 'reply', 'parent'],
+      parent: 'comments_on_documents',
+      parentColumn: 'uri',
+      onDelete: 'no action',
+    },
+  ],
+  knownTables: ['document_tags', 'publication_pages'],
 }

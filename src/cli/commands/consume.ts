@@ -2,12 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import { readCursors, saveCursor } from '../../database/cursors.ts'
 import { EXIT, messageOf, shouldRetry } from '../../errors.ts'
+import { EVENT_OUTCOMES, type OutcomeCounts } from '../../events.ts'
 import { delayBefore } from '../../firehose/live/connection.ts'
 import { consumeFirehose, type Gap, type LiveStatus, newLiveStatus } from '../../firehose/live.ts'
 import { Indexer } from '../../indexer/indexer.ts'
 import { ranksOf } from '../../restore/write.ts'
 import type { DefineCommand } from '../command.ts'
 import { type CliContext, openCatalog, openContext } from '../context.ts'
+import { indexerTunablesOf, type LiveCommandOptions, liveOptions, liveTunablesOf } from '../live-options.ts'
 import { liveAnswers } from '../live-sources.ts'
 import { createMetrics, lagSeconds, lagSeqs, type Metrics } from '../metrics.ts'
 import { serveMetrics } from '../metrics-server.ts'
@@ -15,25 +17,19 @@ import { examples } from '../options.ts'
 import { say } from '../output.ts'
 import { waitingCounts } from '../waiting-counts.ts'
 
-interface ConsumeOptions {
+interface ConsumeOptions extends LiveCommandOptions {
   metricsPort?: number
   metricsHost: string
-  maxQueuedFrames?: number
-  maxQueuedBytes?: number
 }
 
 export const consumeCommand: DefineCommand = (program: Command, done) => {
-  program
+  const command = program
     .command('consume')
     .description('Index the live firehose; the cursor is kept in the database. Ends on SIGINT or SIGTERM.')
     .option('--metrics-port <port>', 'serve /metrics (Prometheus) and /healthz', parsePort)
     .option('--metrics-host <host>', 'address to serve them on', '127.0.0.1')
-    .option('--max-queued-frames <count>', 'frames that may wait to be handled (1000)', parseCount)
-    .option(
-      '--max-queued-bytes <bytes>',
-      'bytes of frames that may wait to be handled (67108864)',
-      parseCount,
-    )
+  for (const option of liveOptions()) command.addOption(option)
+  command
     .addHelpText(
       'after',
       examples('consume', 'consume --relay wss://relay.example', 'consume --metrics-port 9464'),
@@ -61,6 +57,8 @@ interface Run {
   options: ConsumeOptions
   status: LiveStatus
   indexer: Indexer | undefined
+  /** Events of all replays that its consumers have begun. */
+  replayed: OutcomeCounts
   /** What the last consumer died of, while it is waited to start anew. */
   failure: unknown
   metrics: Metrics | undefined
@@ -80,6 +78,7 @@ async function consume(
     options,
     status,
     indexer: undefined,
+    replayed: Object.fromEntries(EVENT_OUTCOMES.map((outcome) => [outcome, 0])) as OutcomeCounts,
     failure: undefined,
     metrics: undefined,
     signal,
@@ -126,7 +125,7 @@ async function followOnce(run: Run): Promise<void> {
   const gap = gapBefore(service, cursors)
   sayStart(service, cursor, gap)
   const rankOf = ranksOf(context)
-  const indexer = new Indexer({ appview, database: production, logger })
+  const indexer = new Indexer({ appview, database: production, logger, ...indexerTunablesOf(options) })
   const own = context.openSink?.()
   run.indexer = own === undefined ? indexer : undefined
   run.failure = undefined
@@ -137,11 +136,15 @@ async function followOnce(run: Run): Promise<void> {
     isWanted: (collection) => rankOf(collection) !== undefined,
     cursor,
     saveCursor: (seq) => saveCursor(production, service, seq),
-    ...liveAnswers(context, service),
+    ...liveAnswers(context, service, {
+      signal,
+      onReplayed: (counts) => {
+        for (const outcome of EVENT_OUTCOMES) run.replayed[outcome] += counts[outcome]
+      },
+    }),
     ...(gap === undefined ? {} : { gap }),
     ...(run.metrics === undefined ? {} : { onFlush: run.metrics.observeFlush }),
-    ...(options.maxQueuedFrames === undefined ? {} : { maxQueuedFrames: options.maxQueuedFrames }),
-    ...(options.maxQueuedBytes === undefined ? {} : { maxQueuedBytes: options.maxQueuedBytes }),
+    ...liveTunablesOf(options),
     status,
     signal,
     logger,
@@ -165,6 +168,7 @@ async function startMetrics(run: Run, port: number) {
   run.metrics = createMetrics({
     status,
     outcomes: () => run.indexer?.counts,
+    replayed: () => run.replayed,
     waiting: waitingCounts(context),
   })
   const server = await serveMetrics({
@@ -188,10 +192,4 @@ function parsePort(value: string): number {
   const port = Number(value)
   if (Number.isInteger(port) && port >= 0 && port < 65_536) return port
   throw new InvalidArgumentError('It is not a port.')
-}
-
-function parseCount(value: string): number {
-  const count = Number(value)
-  if (Number.isSafeInteger(count) && count > 0) return count
-  throw new InvalidArgumentError('It is not a whole number above 0.')
 }

@@ -14,7 +14,7 @@ import { type CliContext, openCatalog, openContext } from '../context.ts'
 import { interruptible } from '../interrupt.ts'
 import { didOption, examples, jsonOption } from '../options.ts'
 import { confirmByTyping, printJson, say, startProgress } from '../output.ts'
-import { accountOf, adviceFor, needsReplay, replayForLetters } from '../replay-letters.ts'
+import { accountOf, adviceFor, answerLetters, needsReplay } from '../replay-letters.ts'
 
 interface DeadLetterOptions {
   did?: string
@@ -113,7 +113,7 @@ async function retry(
     }
     for (const [did, letters] of Map.groupBy(ofRepos, (letter) => accountOf(letter) ?? '')) {
       signal.throwIfAborted()
-      retried.push(...(await replayForLetters(context, did, letters, signal)))
+      retried.push(...(await answerLetters(context, did, letters, signal)))
       progress.update(retried.length, total)
     }
   } finally {

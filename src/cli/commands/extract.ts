@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import { extract } from '../../backup/extract.ts'
-import { writeSnapshot } from '../../backup/snapshot-file.ts'
+import { extractTo } from '../../backup/extract.ts'
+import type { LackingTable, Snapshot } from '../../backup/snapshot.ts'
 import { EXIT } from '../../errors.ts'
 import { collectBlobsOf, sayCollectedBlobs } from '../blobs.ts'
 import type { DefineCommand } from '../command.ts'
@@ -32,16 +32,23 @@ export const extractCommand: DefineCommand = (program: Command, done) => {
       const catalog = await openCatalog(context)
       const database = await openBackup(context, catalog)
       const { appview } = context
-      const snapshot = await extract({ database, catalog, appview, did: options.did })
-      await writeSnapshot(options.out, snapshot)
+      const snapshot = await extractTo(options.out, { database, catalog, appview, did: options.did })
       const counts = Object.fromEntries(snapshot.tables.map(({ table, rows }) => [table, rows.length]))
       const { blobs: folder } = options
       const blobs =
         folder && (await collectBlobsOf(context, snapshot, { folder, isQuiet: options.json === true }))
       if (options.json)
-        printJson({ did: options.did, snapshot: options.out, tables: counts, ...(blobs && { blobs }) })
+        printJson({
+          did: options.did,
+          snapshot: options.out,
+          tables: counts,
+          lacking: snapshot.meta.lacking ?? [],
+          dropped: snapshot.meta.dropped ?? [],
+          ...(blobs && { blobs }),
+        })
       else {
         for (const [table, count] of Object.entries(counts)) say(`${table.padEnd(34)} ${count}`)
+        saySchemas(snapshot)
         say(`Snapshot of ${options.did} from ${database.name}: ${options.out}`)
         say(
           'It holds editor addresses and personal data: keep it private, delete it when the incident is closed.',
@@ -50,4 +57,17 @@ export const extractCommand: DefineCommand = (program: Command, done) => {
       }
       done(blobs && blobs.lacking.length > 0 ? EXIT.incomplete : EXIT.complete)
     })
+}
+
+/** How the backup's schema differs from production's: what that means for the rows is the reconcile plan's to say. */
+function saySchemas({ meta: { lacking = [], dropped = [] } }: Snapshot): void {
+  if (lacking.length > 0) say(`Production has, and the backup did not have: ${namesOf(lacking)}.`)
+  if (dropped.length > 0)
+    say(`The backup has, and production has no more (not in the snapshot): ${namesOf(dropped)}.`)
+}
+
+function namesOf(tables: readonly LackingTable[]): string {
+  return tables
+    .flatMap(({ table, columns }) => columns?.map((column) => `${table}.${column}`) ?? `table ${table}`)
+    .join(', ')
 }

@@ -164,9 +164,10 @@ export async function replayWithProgress(
 }
 
 export function sayReplayed(replayed: Replayed): void {
-  const { records, counts, unreadable, receipt, pruned, isCaughtUp } = replayed
+  const { records, counts, unreadable, receipt, pruned, isCaughtUp, onBackupAlone } = replayed
   sayCounts(records, counts, unreadable)
   if (pruned.length > 0) say(`${pruned.length} records that the repo no longer has were deleted.`)
+  sayOnBackupAlone(onBackupAlone)
   say(
     isCaughtUp
       ? `The index has reached rev ${receipt.rev} of ${receipt.did}.`
@@ -175,10 +176,26 @@ export function sayReplayed(replayed: Replayed): void {
 }
 
 function sayReplayedFromRelay(replayed: ReplayedFromRelay): void {
-  const { did, window, commits, records, counts, unreadable, gaps, superseded, receipt } = replayed
+  const {
+    did,
+    window,
+    commits,
+    records,
+    counts,
+    unreadable,
+    gaps,
+    superseded,
+    dropped,
+    headUnknown,
+    receipt,
+  } = replayed
   say(`${commits} commits of ${did} among ${window.frameCount} frames, up to ${window.seq}`)
   sayCounts(records, counts, unreadable)
   if (superseded > 0) say(`${superseded} deletes of records that are there again were left out`)
+  if (dropped > 0)
+    say(`${dropped} records of the window are not in the repo any more, and were deleted again`)
+  if (headUnknown !== undefined)
+    say(`Whether the records of the window still stand could not be learnt: ${headUnknown}`)
   if (window.outdated !== undefined)
     say(`The relay no longer holds the beginning of the window (${window.outdated}).`)
   for (const { seq, reason } of gaps) say(`not certain at ${seq}: ${reason}`)
@@ -196,7 +213,7 @@ function sayCounts(records: number, counts: OutcomeCounts, unreadable: Replayed[
   for (const { uri, reason } of unreadable) say(`unreadable: ${uri}: ${reason}`)
 }
 
-function sayPlan({ did, rev, collections, unreadable, prune }: ReplayPlan): void {
+function sayPlan({ did, rev, collections, unreadable, prune, onBackupAlone }: ReplayPlan): void {
   say(`What a replay of ${did} would hand over${rev === undefined ? '' : `, up to rev ${rev}`}:`)
   for (const [collection, counts] of Object.entries(collections)) {
     const words = Object.entries(counts).flatMap(([kind, count]) => (count > 0 ? [`${count} ${kind}`] : []))
@@ -205,6 +222,7 @@ function sayPlan({ did, rev, collections, unreadable, prune }: ReplayPlan): void
   if (Object.keys(collections).length === 0) say('  nothing')
   for (const { uri, reason } of unreadable) say(`unreadable: ${uri}: ${reason}`)
   if (prune.length > 0) sayAbsent(prune)
+  sayOnBackupAlone(onBackupAlone)
   say('Nothing was written.')
 }
 
@@ -216,11 +234,20 @@ function sayAbsent(absent: readonly AbsentRecord[]): void {
   )
 }
 
+function sayOnBackupAlone(uris: readonly string[]): void {
+  if (uris.length === 0) return
+  say(
+    `${uris.length} records are not in the repo, and a reconcile has brought their rows from the backup all the same; --prune leaves them:`,
+  )
+  for (const uri of uris) say(`  ${uri}`)
+}
+
 function replayExitCode({ unreadable, counts }: Pick<Replayed, 'unreadable' | 'counts'>): ExitCode {
   return unreadable.length === 0 && counts['dead-lettered'] === 0 ? EXIT.complete : EXIT.incomplete
 }
 
 function relayExitCode(replayed: ReplayedFromRelay): ExitCode {
-  const { gaps, window } = replayed
-  return gaps.length > 0 || window.outdated !== undefined ? EXIT.incomplete : replayExitCode(replayed)
+  const { gaps, window, headUnknown } = replayed
+  const isUncertain = gaps.length > 0 || window.outdated !== undefined || headUnknown !== undefined
+  return isUncertain ? EXIT.incomplete : replayExitCode(replayed)
 }

@@ -5,26 +5,34 @@ import { assertCaughtUp } from '../../reconcile/reconcile.ts'
 import { exitCodeOf } from '../../report/report.ts'
 import type { PreparedWrite } from '../../restore/write.ts'
 import type { DefineCommand } from '../command.ts'
+import { addConsentOptions, type ConsentFlags, consentPolicyOf } from '../consent.ts'
 import { openCatalog, openContext } from '../context.ts'
 import { catchUpOption, jsonOption, snapshotOption } from '../options.ts'
 import { printReport } from '../output.ts'
 import { planAgain } from '../plan-again.ts'
 import { compareSnapshot } from './compare.ts'
-import { reconcileWithProgress, recordsOf, sayReconcileResult } from './reconcile.ts'
+import { reconcileWithProgress, recordsOf, sayReconciled } from './reconcile.ts'
 import { replayWithProgress, sayReplayed } from './replay.ts'
+
+interface RestoreTablesOptions extends ConsentFlags {
+  snapshot: string
+  withoutCatchUp?: true
+  json?: true
+}
 
 /**
  * The restoration plan's step for the database, of which `restore` is the whole: replay, reconcile, compare. The
  * records come first: a row whose record does not exist is a row that the next replay takes away again.
  */
 export const restoreTablesCommand: DefineCommand = (program: Command, done) => {
-  program
+  const command = program
     .command('restore-tables')
     .description('Bring the tables back once the records are: replay, reconcile, compare.')
     .addOption(snapshotOption())
     .addOption(catchUpOption())
+  addConsentOptions(command)
     .addOption(jsonOption())
-    .action(async (options: { snapshot: string; withoutCatchUp?: true; json?: true }) => {
+    .action(async (options: RestoreTablesOptions) => {
       const snapshot = await readSnapshot(options.snapshot)
       const context = await openContext(options)
       const catalog = await openCatalog(context)
@@ -38,8 +46,8 @@ export const restoreTablesCommand: DefineCommand = (program: Command, done) => {
           isOwnConsumer: context.openSink !== undefined,
         })
       const step = { snapshot, catalog, ...recordsOf(planned) }
-      const reconciled = await reconcileWithProgress(context, step, undefined, isQuiet)
-      if (!isQuiet) sayReconcileResult(reconciled)
+      const reconciled = await reconcileWithProgress(context, step, consentPolicyOf(options), isQuiet)
+      if (!isQuiet) sayReconciled(reconciled)
       const report = await compareSnapshot(context, catalog, snapshot)
       printReport(report, isQuiet)
       done(exitCodeOf(report.verdict))

@@ -4,10 +4,12 @@ import type { Snapshot } from '../../backup/snapshot.ts'
 import { EXIT } from '../../errors.ts'
 import type { WritePlan } from '../../pds/plan.ts'
 import { exitCodeOf } from '../../report/report.ts'
+import type { ConsentPolicy } from '../../restore/consent.ts'
 import { type RestoreResult, restoreAccount } from '../../restore/restore.ts'
 import { createRunFolder, type RunFolder } from '../../restore/run-folder.ts'
 import type { DefineCommand } from '../command.ts'
 import { confirmProduction } from '../confirm-production.ts'
+import { addConsentOptions, type ConsentFlags, consentPolicyOf, sayConsent } from '../consent.ts'
 import { type CliContext, openBackup, openCatalog, openContext } from '../context.ts'
 import { assertEngineReady, writerOf } from '../engine.ts'
 import { interruptible } from '../interrupt.ts'
@@ -18,6 +20,8 @@ import {
   examples,
   jsonOption,
   passwordFileOption,
+  reviewOption,
+  withParentsOption,
   yesOption,
 } from '../options.ts'
 import { type Progress, printJson, printReport, say, startProgress } from '../output.ts'
@@ -25,10 +29,12 @@ import { sessionsOf } from '../sessions.ts'
 import { addWritePlanOptions, type WritePlanFlags, writePlanOptions } from '../write-plan.ts'
 import { sayWritePlan } from '../write-plan-text.ts'
 
-interface RestoreCommandOptions extends WritePlanFlags {
+interface RestoreCommandOptions extends WritePlanFlags, ConsentFlags {
   did: string
   engine: 'inngest' | 'local'
+  withParents?: true
   appPasswordFile?: string
+  review?: string
   yes?: string
   dryRun?: true
   json?: true
@@ -41,7 +47,10 @@ export const restoreCommand: DefineCommand = (program: Command, done) => {
     .addOption(didOption())
     .addOption(engineOption())
   addWritePlanOptions(command)
+  addConsentOptions(command)
+    .addOption(withParentsOption())
     .addOption(passwordFileOption())
+    .addOption(reviewOption())
     .addOption(yesOption())
     .addOption(dryRunOption())
     .addOption(jsonOption())
@@ -60,6 +69,8 @@ export const restoreCommand: DefineCommand = (program: Command, done) => {
         say('Nothing was written to the PDS or to production.')
         return done(options.dryRun ? EXIT.complete : EXIT.usage)
       }
+      if (options.review !== undefined) say(`The rows that were planned, for review: ${options.review}`)
+      if (!options.json) sayConsent(result.consent)
       printReport(result.report, options.json === true)
       if (result.nothingToDo) say(nothingToDoLine(result))
       done(exitCodeOf(result.report.verdict))
@@ -92,6 +103,9 @@ async function restore(
       ...planned,
       // Inngest's functions have sessions of their own; a dry run needs none.
       ...(engine === 'local' && !options.dryRun ? { sessionProvider } : {}),
+      ...(options.withParents && { withParents: true }),
+      ...(options.review !== undefined && { review: options.review }),
+      consent: restoreConsent(options, signal, progress),
       writer: writerOf(context, { engine, sessionProvider, signal }),
       confirm: (plan, snapshot) => {
         signal.throwIfAborted()
@@ -109,6 +123,22 @@ async function restore(
   } finally {
     progress.stop()
     await sayFolder(folder)
+  }
+}
+
+/** A bar that is on must not be written over by the question. */
+function restoreConsent(
+  options: RestoreCommandOptions,
+  signal: AbortSignal,
+  progress: PhaseProgress,
+): ConsentPolicy {
+  const policy = consentPolicyOf(options, signal)
+  return {
+    ...policy,
+    async acceptWithdrawn(share) {
+      progress.stop()
+      return (await policy.acceptWithdrawn?.(share)) ?? false
+    },
   }
 }
 

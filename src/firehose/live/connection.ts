@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { websocket } from '@atproto/ws-client'
-import { UnavailableError } from '../../errors.ts'
 import { SUBSCRIBE_REPOS } from '../frame.ts'
+import { MessageFilter } from '../message-filter.ts'
+import { connectionClosed, openRelaySocket, type RelaySocket } from '../relay-socket.ts'
 
 export interface ConnectionOptions {
   /** Relay or PDS, as `wss://bsky.network`. */
@@ -10,6 +10,8 @@ export interface ConnectionOptions {
   cursor: () => number | undefined
   /** Bytes that may be received and not read before the socket is paused. */
   readAheadBytes: number
+  /** A longer message ends the connection before it is received. */
+  maxMessageBytes: number
   /** Told when a connection is open, before its first message. */
   onConnect: () => void
   /** Told when one has ended or could not be opened, with what happens next. */
@@ -21,18 +23,19 @@ export interface ConnectionOptions {
   signal: AbortSignal
 }
 
-const HANDSHAKE_TIMEOUT_MS = 30_000
 const FIRST_DELAY_MS = 1000
 /** A relay that comes back is found within a minute. */
 const MAX_DELAY_MS = 60_000
+/** After so long without a byte a relay is asked for a sign of life, and has as long to give it. */
+const HEARTBEAT_MS = 10_000
 
 /**
  * The messages of a firehose, over as many connections as it takes. Resolves when the signal aborts; what `onMessage`
  * throws ends it.
  *
  * The socket is paused while messages are not read, so that a slow consumer slows the relay down and not its own
- * memory grows: @atproto/ws-client does that where the platform can. Its own reconnecting is not used because it ends
- * for good when a host closes in the normal way, as one that restarts does.
+ * memory grows. Over our own socket and not over @atproto/ws-client because that one takes messages of up to 100 MiB,
+ * which cannot be set: a relay would decide how much memory we need.
  */
 export async function followFirehose(options: ConnectionOptions): Promise<void> {
   const { signal } = options
@@ -53,47 +56,123 @@ class ConsumerError extends Error {}
 
 /** Reads until the connection ends or is to be opened anew. @returns why; undefined: on our own account */
 async function readConnection(options: ConnectionOptions, onRead: () => void): Promise<unknown> {
-  const { onConnect, onMessage, handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS } = options
-  // A relay that accepts a connection and then says nothing ends neither with an error nor by closing.
-  const unanswered = new AbortController()
-  const timer = setTimeout(() => unanswered.abort(noAnswer(options, handshakeTimeoutMs)), handshakeTimeoutMs)
-  try {
-    const messages = websocket(urlOf(options), {
-      dataMode: 'binary',
-      shouldReconnect: false,
-      highWaterMark: options.readAheadBytes,
-      signal: AbortSignal.any([options.signal, unanswered.signal]),
-      onConnect: () => {
-        clearTimeout(timer)
-        onConnect()
+  const messages = new ReadAhead(options.readAheadBytes)
+  let isClosed = false
+  let isPaused = false
+  let socket: RelaySocket | undefined
+  const filter = new MessageFilter(
+    Buffer.alloc(0),
+    {
+      onMatch: (message) => messages.add(message),
+      onPing: (payload) => socket?.pong(payload),
+      onPong: () => undefined,
+      onClose: () => {
+        isClosed = true
       },
+    },
+    options.maxMessageBytes,
+  )
+  try {
+    const opened = await open(options, (bytes) => {
+      filter.push(bytes)
+      socket?.wake()
+      isPaused = messages.isFull
+      return !isPaused
     })
-    for await (const bytes of messages) {
-      const next = await onMessage(bytes).catch((cause: unknown) => new ConsumerError('', { cause }))
-      if (next instanceof ConsumerError) return next
-      if (next === 'reconnect') return undefined
-      onRead()
+    socket = opened
+    const resume = (paused: RelaySocket): void => {
+      isPaused = false
+      paused.resume()
     }
-    return undefined
+    options.onConnect()
+    for (let isAsked = false; ; ) {
+      // What came before the end counts: first it is read, then the end is looked at.
+      const waited = messages.isEmpty && !isClosed ? await settled(opened.wait(HEARTBEAT_MS)) : 'passed'
+      for (let bytes = messages.take(); bytes !== undefined; bytes = messages.take()) {
+        const next = await options
+          .onMessage(bytes)
+          .catch((cause: unknown) => new ConsumerError('', { cause }))
+        if (next instanceof ConsumerError) return next
+        if (next === 'reconnect' || options.signal.aborted) return undefined
+        onRead()
+        if (isPaused && messages.isLow) resume(opened)
+      }
+      if (isPaused) resume(opened)
+      if (typeof waited === 'object') return waited.error
+      if (waited === 'ended' || isClosed) return undefined
+      if (waited === 'silent' && isAsked) return connectionClosed()
+      isAsked = waited === 'silent'
+      if (isAsked) opened.ping()
+    }
   } catch (error) {
-    return unanswered.signal.aborted ? unanswered.signal.reason : error
+    return error
   } finally {
-    clearTimeout(timer)
+    socket?.close()
   }
 }
 
-function noAnswer({ service }: ConnectionOptions, timeoutMs: number): UnavailableError {
-  const { host } = new URL(service)
-  return new UnavailableError(`${host} did not answer the handshake within ${timeoutMs} ms`, {
-    hint: `Check from this machine that ${host} answers; it is tried again.`,
+function open(options: ConnectionOptions, onBytes: (bytes: Buffer) => boolean): Promise<RelaySocket> {
+  const { service, cursor, handshakeTimeoutMs, signal } = options
+  const position = cursor()
+  const query = position === undefined ? '' : `?cursor=${position}`
+  return openRelaySocket({
+    service,
+    path: `/xrpc/${SUBSCRIBE_REPOS}${query}`,
+    onBytes,
+    ...(handshakeTimeoutMs === undefined ? {} : { handshakeTimeoutMs }),
+    signal,
   })
 }
 
-function urlOf({ service, cursor }: ConnectionOptions): URL {
-  const url = new URL(`/xrpc/${SUBSCRIBE_REPOS}`, service)
-  const position = cursor()
-  if (position !== undefined) url.searchParams.set('cursor', String(position))
-  return url
+/** What a wait ended in, as a value: messages may have come before it failed. */
+async function settled<T>(wait: Promise<T>): Promise<T | { error: unknown }> {
+  try {
+    return await wait
+  } catch (error) {
+    return { error }
+  }
+}
+
+/** Messages that have been received and not read. */
+class ReadAhead {
+  readonly #maxBytes: number
+  #messages: Buffer[] = []
+  #next = 0
+  #bytes = 0
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
+
+  get isEmpty(): boolean {
+    return this.#next === this.#messages.length
+  }
+
+  get isFull(): boolean {
+    return this.#bytes >= this.#maxBytes
+  }
+
+  /** Low enough for the socket to go on: not at the first byte that is free, or it would stop again at the next. */
+  get isLow(): boolean {
+    return this.#bytes <= this.#maxBytes / 2
+  }
+
+  add(message: Buffer): void {
+    this.#messages.push(message)
+    this.#bytes += message.length
+  }
+
+  take(): Uint8Array | undefined {
+    const message = this.#messages[this.#next++]
+    if (message === undefined) {
+      this.#messages = []
+      this.#next = 0
+      return undefined
+    }
+    this.#bytes -= message.length
+    // A Buffer is no Uint8Array to whoever compares or prints it.
+    return new Uint8Array(message.buffer, message.byteOffset, message.length)
+  }
 }
 
 /** Doubled each time, with jitter between half and whole: a relay's consumers should not all come back at once. */

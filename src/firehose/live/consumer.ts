@@ -3,9 +3,10 @@ import { messageOf, UnavailableError } from '../../errors.ts'
 import { type Logger, silentLogger } from '../../logger.ts'
 import { didOf, type Frame } from '../frame.ts'
 import { type Message, readMessage } from '../message.ts'
+import { MessageTooLongError } from '../message-filter.ts'
 import { followFirehose } from './connection.ts'
 import { CursorSaver } from './cursor-saver.ts'
-import { FrameHandler } from './frame-handler.ts'
+import { FrameHandler, MAX_FRAME_BYTES } from './frame-handler.ts'
 import { FrameQueue } from './frame-queue.ts'
 import { Gaps } from './gaps.ts'
 import type { LiveOptions } from './options.ts'
@@ -40,10 +41,11 @@ export class LiveConsumer {
   #failure: { error: unknown } | undefined
   #received: number | undefined
   #arrivals = 0
-  #handledFrames = 0
   #isFirstOfConnection = true
   /** Where an unreadable message came: met there again, it is what the relay has. */
   #unreadableAfter: number | undefined
+  /** As well, where one came that was too long. */
+  #tooLongAfter: number | undefined
 
   constructor(options: LiveOptions) {
     this.#options = options
@@ -61,13 +63,14 @@ export class LiveConsumer {
         this.#status.queuedBytes = bytes
       },
     })
+    const eventsBefore = this.#status.events
     this.#saver = new CursorSaver({
       sink: options.sink,
       saveCursor: async (seq) => {
         await options.saveCursor(seq)
         this.#status.savedSeq = seq
       },
-      handled: () => ({ seq: this.#tracker.safe, events: this.#handledFrames }),
+      handled: () => ({ seq: this.#tracker.safe, events: this.#status.events - eventsBefore }),
       onFlush: options.onFlush,
       saved: options.cursor,
     })
@@ -115,21 +118,39 @@ export class LiveConsumer {
   }
 
   #follow(): Promise<void> {
-    const { service, handshakeTimeoutMs, logger = silentLogger } = this.#options
+    const {
+      service,
+      handshakeTimeoutMs,
+      maxMessageBytes,
+      maxFrameBytes,
+      logger = silentLogger,
+    } = this.#options
     return followFirehose({
       service,
       cursor: () => this.#received,
       readAheadBytes: READ_AHEAD_BYTES,
+      maxMessageBytes: maxMessageBytes ?? 2 * (maxFrameBytes ?? MAX_FRAME_BYTES),
       ...(handshakeTimeoutMs === undefined ? {} : { handshakeTimeoutMs }),
       signal: this.#ending.signal,
       onConnect: () => this.#connected(),
       onDisconnect: ({ error, attempt, delayMs }) => {
         this.#status.isConnected = false
-        const reason = error === undefined ? 'closed' : messageOf(error)
+        const reason = error === undefined ? 'closed' : reasonOf(error)
         logger.warn({ service, attempt, delayMs, reason }, 'not connected to the relay')
+        if (error instanceof MessageTooLongError) this.#tooLong()
       },
       onMessage: (bytes) => this.#read(bytes),
     })
+  }
+
+  /** Behind the same cursor the relay would send it again, for ever. */
+  #tooLong(): void {
+    const after = this.#received
+    const isSecond = this.#tooLongAfter === after
+    this.#tooLongAfter = after
+    if (after === undefined || !isSecond) return
+    this.#gaps.expect({ from: after, to: undefined, reason: 'too-long' })
+    this.#received = undefined
   }
 
   async #saveLast(): Promise<void> {
@@ -198,6 +219,7 @@ export class LiveConsumer {
     const arrival = ++this.#arrivals
     const did = didOf(frame)
     const done = this.#tracker.begin(seq, () => this.#passed(seq, frame))
+    this.#handler.arrived(frame)
     this.#queue.add(did, bytes, async () => {
       const outcome = await this.#handler.handle({ frame, bytes, arrival })
       this.#count(outcome)
@@ -224,7 +246,6 @@ export class LiveConsumer {
 
   #count(outcome: FrameOutcome): void {
     this.#status.frames[outcome]++
-    if (outcome === 'handled') this.#handledFrames++
   }
 
   #refused({ name, text }: Extract<Message, { kind: 'refusal' }>): Next {
@@ -282,6 +303,14 @@ function notSavedInTime(drainMs: number): UnavailableError {
   return new UnavailableError(`What was under way could not be made durable within ${drainMs} ms.`, {
     hint: 'Nothing is lost: the next run goes on at the last cursor that was saved. Check the database.',
   })
+}
+
+/** The WebSocket client only says that there was an error, and what it was in the cause. */
+function reasonOf(error: unknown): string {
+  const { cause } = Object(error)
+  if (cause === undefined) return messageOf(error)
+  // An address that resolves to several fails with one error for all, which has a code and no message.
+  return `${messageOf(error)}: ${messageOf(cause) || String(Object(cause).code)}`
 }
 
 function isAbort(error: unknown): boolean {

@@ -9,6 +9,8 @@ export interface DeliveryOptions {
   attempts: number
   onFailedEvent: ((event: RecordEvent, error: unknown) => Promise<void>) | undefined
   onFailure: () => void
+  /** Told of each event that the sink took. */
+  onHandled?: () => void
   signal: AbortSignal
   logger?: Logger
 }
@@ -41,6 +43,7 @@ export class Delivery {
       try {
         await sink.handle(event)
         this.#failedInARow = 0
+        this.#options.onHandled?.()
         return
       } catch (error) {
         if (failsAll(error)) throw error

@@ -18,6 +18,7 @@ import {
 } from '../frame.ts'
 import { RepoChains } from './chains.ts'
 import { Delivery } from './delivery.ts'
+import { NamedDeletes } from './named-deletes.ts'
 import type { BrokenRepo, LiveOptions } from './options.ts'
 import type { FrameOutcome, LiveStatus } from './status.ts'
 import {
@@ -27,6 +28,9 @@ import {
   verifiedEventsOf,
   withSigner,
 } from './verified-events.ts'
+
+/** @see LiveOptions.maxFrameBytes */
+export const MAX_FRAME_BYTES = 5 * 1024 ** 2
 
 const MAX_REPLAY_MS = 600_000
 /** After its signal, what a replay may wait for: a silent host for a minute, then a note in the database. */
@@ -50,6 +54,7 @@ export class FrameHandler {
   readonly #logger: Logger
   readonly #delivery: Delivery
   readonly #chains = new RepoChains(MAX_KNOWN_REPOS)
+  readonly #named: NamedDeletes
   readonly #replays: PQueue
   /** By account: what had arrived before its last replay began is in that replay. */
   readonly #replayedUpTo = new Map<string, number>()
@@ -59,6 +64,7 @@ export class FrameHandler {
     this.#status = status
     this.#lastArrival = lastArrival
     this.#logger = options.logger ?? silentLogger
+    this.#named = new NamedDeletes(options.isWanted)
     this.#replays = new PQueue({ concurrency: options.maxReplays ?? 4 })
     this.#delivery = new Delivery({
       sink: options.sink,
@@ -67,16 +73,33 @@ export class FrameHandler {
       onFailure: () => {
         status.failedEvents++
       },
+      onHandled: () => {
+        status.events++
+      },
       signal,
       logger: this.#logger,
     })
   }
 
+  /** Told of each frame as it comes, before it waits for its turn. */
+  arrived(frame: Frame): void {
+    if (isCommit(frame)) this.#named.add(frame)
+  }
+
   /** Resolves when the frame is in the sink, in a finished replay, or noted durably. */
   async handle(arrived: Arrived): Promise<FrameOutcome> {
+    const { frame } = arrived
+    try {
+      return await this.#outcomeOf(arrived)
+    } finally {
+      if (isCommit(frame)) this.#named.remove(frame)
+    }
+  }
+
+  async #outcomeOf(arrived: Arrived): Promise<FrameOutcome> {
     const { frame, bytes } = arrived
     if (isAccount(frame)) return this.#account(frame)
-    const isTooLarge = bytes > (this.#options.maxFrameBytes ?? 5 * 1024 ** 2)
+    const isTooLarge = bytes > (this.#options.maxFrameBytes ?? MAX_FRAME_BYTES)
     if (isCommit(frame)) {
       const reason = isTooLarge ? `the frame has ${bytes} bytes` : undefined
       return this.#commit(
@@ -192,7 +215,8 @@ export class FrameHandler {
     await this.#replays.add(async () => {
       upTo = this.#lastArrival()
       this.#status.replays++
-      await this.#replayInTime(broken)
+      const deletes = this.#named.of(did)
+      await this.#replayInTime(deletes.length === 0 ? broken : { ...broken, deletes })
     })
     if (this.#replayedUpTo.size >= MAX_KNOWN_REPOS) this.#replayedUpTo.clear()
     this.#replayedUpTo.set(did, upTo)

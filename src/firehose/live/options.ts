@@ -1,6 +1,7 @@
 import type { EventSink, RecordEvent } from '../../events.ts'
 import type { Logger } from '../../logger.ts'
 import type { Identity } from '../../network/identity.ts'
+import type { RecordPath } from './named-deletes.ts'
 import type { LiveStatus } from './status.ts'
 
 /** Where a repo's stream stopped making sense, and why. */
@@ -9,6 +10,11 @@ export interface BrokenRepo {
   seq: number
   rev: string
   reason: string
+  /**
+   * Records that its frames name as deleted, those that wait behind this one included: unproven, and to be deleted
+   * only where the repo lacks them. For whoever does not know by itself what the repo has no more.
+   */
+  deletes?: readonly RecordPath[]
 }
 
 /** Why frames were missed: */
@@ -23,6 +29,8 @@ export type GapReason =
   | 'other-relay'
   /** The connection broke before any frame had come that could be gone on from. */
   | 'no-position'
+  /** The relay sent a message that is longer than `maxMessageBytes`, twice: nobody can say what is in it. */
+  | 'too-long'
 
 /** Frames that will never come: whatever they said is in the repos only. */
 export interface Gap {
@@ -93,7 +101,7 @@ export interface LiveOptions {
   onUnreadable?: (unreadable: Unreadable) => Promise<void>
   /** Told of each frame once it and all before it are done with, in their order; for progress and tests. */
   onFrame?: (frame: { seq: number; did: string }) => void
-  /** Told of each flush that made events durable. */
+  /** Told of each flush that made events durable: how many record events, and how long it took, in milliseconds. */
   onFlush?: (flush: { events: number; ms: number }) => void
   signal: AbortSignal
   /** How often the cursor is saved, in milliseconds. @defaultValue 1000 */
@@ -114,8 +122,18 @@ export interface LiveOptions {
   maxReplayMs?: number
   /** Times that an event is given to the sink before it counts as failed. @defaultValue 5, over about three seconds */
   attempts?: number
-  /** A larger frame is not looked into; its repo is replayed. @defaultValue 5 MiB, what the protocol allows */
+  /**
+   * A larger frame is not looked into; its repo is replayed. The sync specification (atproto.com/specs/sync) caps the
+   * blocks of a commit at 2,000,000 bytes, so that no frame of a host that keeps to it comes near. @defaultValue 5 MiB
+   */
   maxFrameBytes?: number
+  /**
+   * A longer message is refused before it is received. At the second attempt, too, it is passed over by going on from
+   * now, as a gap. Above `maxFrameBytes`, so that a frame that is a little too large costs one replay and not all.
+   *
+   * @defaultValue twice `maxFrameBytes`
+   */
+  maxMessageBytes?: number
   /** A first frame further behind the cursor than this is a gap. @defaultValue 10000 */
   maxSkippedSeqs?: number
   /** How long a relay may take to answer a connection's handshake, in milliseconds. @defaultValue 30000 */

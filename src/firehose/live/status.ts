@@ -38,6 +38,8 @@ export interface LiveStatus {
   /** Replays under way: of broken repos, and of a gap as one. */
   replays: number
   frames: Record<FrameOutcome, number>
+  /** Record events that the sink was given; an event that it rejected for good is not among them. */
+  events: number
   /** Events that the sink rejected for good. */
   failedEvents: number
   unreadableRecords: number
@@ -58,6 +60,7 @@ export function newLiveStatus(): LiveStatus {
     queuedBytes: 0,
     replays: 0,
     frames: Object.fromEntries(FRAME_OUTCOMES.map((outcome) => [outcome, 0])) as LiveStatus['frames'],
+    events: 0,
     failedEvents: 0,
     unreadableRecords: 0,
     connections: 0,

@@ -1,7 +1,17 @@
 import { describe, expect, test } from 'vitest'
-import { closureOf, parentsFirst } from '../../../src/backup/closure.ts'
+import { blastRadiusOf, closureOf, parentsFirst } from '../../../src/backup/closure.ts'
 import { type Catalog, catalogOf, type ForeignKey } from '../../../src/database/catalog.ts'
 import { ConfigError } from '../../../src/errors.ts'
+import type { VirtualReference } from '../../../src/events.ts'
+
+const column = (name: string, type: string) => ({
+  name,
+  type,
+  nullable: true,
+  default: null,
+  generated: false,
+  identity: null,
+})
 
 type Link = [child: string, columns: string, parent: string, onDelete: ForeignKey['onDelete']]
 
@@ -132,7 +142,106 @@ describe('closureOf', () => {
   })
 })
 
+describe('blastRadiusOf', () => {
+  const radius = (
+    of: Catalog,
+    untouchableTables: string[] = [],
+    virtualReferences: VirtualReference[] = [],
+  ) => blastRadiusOf(of, { roots: [root('documents')], untouchableTables, virtualReferences })
+
+  test('says how far down a table is, and whether rows go or only lose a value', () => {
+    const { tables } = radius(
+      catalog(
+        ['links', 'doc', 'documents', 'cascade'],
+        ['lines', 'link', 'links', 'cascade'],
+        ['lines', 'doc', 'documents', 'set null'],
+        ['drafts', 'line', 'lines', 'set default'],
+      ),
+    )
+    expect(tables.map(({ table, depth, action }) => [table, depth, action])).toEqual([
+      ['documents', 0, 'root'],
+      ['links', 1, 'deleted'],
+      ['lines', 2, 'deleted'],
+      ['drafts', 3, 'emptied'],
+    ])
+  })
+
+  test('names the references at which it ends', () => {
+    const { tables, blocking, untouchable } = radius(
+      catalog(
+        ['owners', 'main', 'documents', 'cascade'],
+        ['owners', 'spare', 'documents', 'no action'],
+        ['locks', 'doc', 'documents', 'restrict'],
+        ['locks', 'other', 'elsewhere', 'restrict'],
+        ['lock_parts', 'lock', 'locks', 'cascade'],
+      ),
+      ['owners'],
+    )
+    expect(tables.map(({ table }) => table)).toEqual(['documents'])
+    expect(blocking.map(({ name }) => name)).toEqual(['owners_spare', 'locks_doc'])
+    expect(untouchable.map(({ name }) => name)).toEqual(['owners_main'])
+  })
+
+  test('goes along virtual references, and leaves those that hang', () => {
+    const of = catalogOf({
+      instance: 'here',
+      tables: ['documents', 'notes', 'marks', 'echoes', 'note_parts'].map((name) => ({
+        name,
+        columns: [column('uri', 'text'), column('data', 'jsonb')],
+        primaryKey: ['uri'],
+        uniqueKeys: [['uri']],
+        triggers: [],
+      })),
+      foreignKeys: [],
+    })
+    const reference = (child: string, parent: string, onDelete: VirtualReference['onDelete']) =>
+      ({ child, path: ['uri'], parent, parentColumn: 'uri', onDelete }) as const
+    const { tables, hanging, blocking } = radius(
+      of,
+      [],
+      [
+        { ...reference('notes', 'documents', 'cascade'), path: ['data', 'of'] },
+        reference('note_parts', 'notes', 'cascade'),
+        reference('marks', 'documents', 'set null'),
+        reference('echoes', 'notes', 'no action'),
+      ],
+    )
+    expect(tables.map(({ table, action }) => [table, action])).toEqual([
+      ['documents', 'root'],
+      ['notes', 'deleted'],
+      ['marks', 'emptied'],
+      ['note_parts', 'deleted'],
+    ])
+    expect(hanging.map(({ name }) => name)).toEqual(['echoes.uri'])
+    expect(blocking).toEqual([])
+  })
+})
+
 describe('parentsFirst', () => {
+  test('cuts a cycle where a value may be empty at first, or is checked at the end', () => {
+    const edge = (
+      child: string,
+      parent: string,
+      onDelete: ForeignKey['onDelete'],
+      initiallyDeferred = false,
+    ) => ({
+      child,
+      parent,
+      onDelete,
+      initiallyDeferred,
+    })
+    const seasons = [edge('seasons', 'episodes', 'set null'), edge('episodes', 'seasons', 'cascade')]
+    expect(parentsFirst(['seasons', 'episodes'], seasons)).toEqual(['seasons', 'episodes'])
+    expect(parentsFirst(['episodes', 'seasons'], seasons)).toEqual(['seasons', 'episodes'])
+    const pairs = [edge('a', 'b', 'no action', true), edge('b', 'a', 'no action')]
+    expect(parentsFirst(['b', 'a'], pairs)).toEqual(['a', 'b'])
+    // Outside a cycle such a reference counts like any other.
+    expect(parentsFirst(['drafts', 'documents'], [edge('drafts', 'documents', 'set null')])).toEqual([
+      'documents',
+      'drafts',
+    ])
+  })
+
   test('leaves unrelated tables as they are and puts what hangs off a cycle after it', () => {
     const { foreignKeys } = catalog(
       ['c', 'b', 'b', 'cascade'],

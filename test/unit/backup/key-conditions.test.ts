@@ -15,7 +15,7 @@ describe('keyFilters', () => {
           ['2', 'y,('],
         ],
       ),
-    ).toEqual([['and', '(or(and(a.eq."1",b.eq."x"),and(a.eq."2",b.eq."y,(")))']])
+    ).toEqual([['and', '(or(and(a.in.("1"),b.in.("x")),and(a.in.("2"),b.in.("y,("))))']])
   })
 
   test('cuts both by their length in a URL and loses no value', () => {

@@ -45,10 +45,12 @@ export const SNAPSHOT: Snapshot = {
     },
   ],
   meta: {
-    format: 1,
+    format: 2,
     extractedAt: '2026-09-01T00:00:00.000Z',
     from: 'backup.example:443',
     appview: 'leaflet',
     emptySections: ['documentMentions'],
+    lacking: [{ table: 'publication_pages' }, { table: 'documents', columns: ['indexed'] }],
+    dropped: [],
   },
 }

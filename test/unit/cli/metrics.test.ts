@@ -50,7 +50,19 @@ test('flushes by time and size', async () => {
   const { metrics, value } = metricsOf()
   metrics.observeFlush({ events: 50, ms: 20 })
   expect(await value('flush_seconds_sum')).toBe('0.02')
-  expect(await value('flush_commits_bucket{le="100"}')).toBe('1')
+  expect(await value('flush_events_bucket{le="100"}')).toBe('1')
+})
+
+test('events of replays are counted beside those that came live', async () => {
+  const metrics = createMetrics({
+    status: newLiveStatus(),
+    outcomes: noCounts,
+    replayed: () => ({ ...noCounts(), applied: 7 }),
+    waiting: async () => ({ parked: 0, deadLetters: 0 }),
+  })
+  const text = await metrics.render()
+  expect(text).toContain('firehose_replay_replayed_events_total{outcome="applied"} 7')
+  expect(text).toContain('firehose_replay_events_total{outcome="applied"} 0')
 })
 
 test('two consumers in one process do not share a registry', () => {

@@ -125,6 +125,13 @@ describe('a catalog', () => {
     ])
   })
 
+  test('but kept, as keys that lead outside', () => {
+    expect(catalog.outsideKeys.map(({ childSchema, parentSchema }) => [childSchema, parentSchema])).toEqual([
+      ['public', 'auth'],
+      ['private', 'public'],
+    ])
+  })
+
   test('an answer of another shape is refused', () => {
     expect(() => catalogOf({ instance: '1', tables: [{}], foreignKeys: [] })).toThrow()
     expect(() => catalogOf(null)).toThrow()

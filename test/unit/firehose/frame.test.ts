@@ -50,6 +50,8 @@ describe('what says something about records and cannot be read is never passed o
     ['a CID that is a text', { ...commit, commit: cid.toString() }],
     ['no rev', { ...commit, rev: undefined }],
     ['a rev that is no TID', { ...commit, rev: 'x'.repeat(10_000) }],
+    ['a rev that is shorter than a TID', { ...commit, rev: '3jz' }],
+    ['a rev that begins as no TID does', { ...commit, rev: 'zjzfcijpj2z2a' }],
     ['a sync with such a rev', { ...sync, rev: '3jzfcijpj2z2b*' }],
     ['no blocks', { ...commit, blocks: null }],
     ['a sync without blocks', { ...sync, blocks: undefined }],

@@ -11,8 +11,8 @@ const commit = {
   seq: 7,
   time: '2026-01-01T00:00:00.000Z',
   repo: DID,
-  rev: '3b',
-  since: '3a',
+  rev: '3jzfcijpj2z2b',
+  since: '3jzfcijpj2z2a',
   commit: cid,
   prevData: cid,
   blocks: new Uint8Array(100),
@@ -26,7 +26,7 @@ test('a commit, with what links it to the one before', () => {
   const message = readMessage(bytesOf(commit, '#commit'))
   expect(message).toMatchObject({
     kind: 'frame',
-    frame: { $type: `${SUBSCRIBE_REPOS}#commit`, seq: 7, repo: DID, since: '3a', tooBig: false },
+    frame: { $type: `${SUBSCRIBE_REPOS}#commit`, seq: 7, repo: DID, since: '3jzfcijpj2z2a', tooBig: false },
   })
   if (message.kind !== 'frame' || !('prevData' in message.frame)) throw new Error('no commit')
   expect(message.frame.prevData?.equals(cid)).toBe(true)
@@ -68,7 +68,7 @@ describe('what cannot be read', () => {
     ['no CBOR', Buffer.from('HTTP/1.1 200 OK')],
     ['a header alone', bytesOf(commit, '#commit').subarray(0, 15)],
     ['a commit without its repo', bytesOf({ ...commit, repo: undefined }, '#commit')],
-    ['a sync without its seq', bytesOf({ did: 1, rev: '3b', time: '' }, '#sync')],
+    ['a sync without its seq', bytesOf({ did: 1, rev: '3jzfcijpj2z2b', time: '' }, '#sync')],
     ['a body that is a list', bytesOf([1], '#commit')],
     ['more than a frame', Buffer.concat([bytesOf(commit, '#commit'), Buffer.from([0x01])])],
   ])('%s', (_, bytes) => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { DatabaseError } from '../../../src/errors.ts'
+import { DatabaseError, UnavailableError } from '../../../src/errors.ts'
 import { halved } from '../../../src/reconcile/halved.ts'
 
 const refusal = new DatabaseError('no', { code: '23514' })
@@ -32,4 +32,25 @@ test('what is no refusal of the rows is thrown', async () => {
       () => null,
     ),
   ).rejects.toBe(gone)
+})
+
+test('rows that take too long together are sent in smaller calls; a deadlock is tried again as it was', async () => {
+  const passing = (code: string) => new UnavailableError('later', { cause: { code, status: 500 } })
+  const calls: number[] = []
+  let isDeadlocked = true
+  const answers = await halved<number, number[]>(
+    rows,
+    async (some) => {
+      calls.push(some.length)
+      if (some.length > 11) throw passing('57014')
+      if (isDeadlocked) {
+        isDeadlocked = false
+        throw passing('40P01')
+      }
+      return [...some]
+    },
+    () => [],
+  )
+  expect(answers.flat()).toEqual(rows)
+  expect(calls).toEqual([21, 21, 10, 10, 11])
 })

@@ -3,15 +3,18 @@
  * the specification's own examples), as far as our parsing is concerned. No installed package ships them.
  */
 
+import { P256Keypair, Secp256k1Keypair } from '@atproto/crypto'
 import { parseCid } from '@atproto/lex'
 import { MemoryBlockstore, MST } from '@atproto/repo'
 import { describe, expect, test } from 'vitest'
 import type { JsonObject } from '../../../src/events.ts'
 import { cidOfBlock } from '../../../src/repo/dag-cbor.ts'
 import { isEmptyTree, walkMst } from '../../../src/repo/mst.ts'
-import { layerOf } from '../../../src/repo/mst-node.ts'
+import { layerOf, splitPath } from '../../../src/repo/mst-node.ts'
 import { encodeRecord, jsonToLex, lexToJson, recordFromBytes } from '../../../src/repo/record.ts'
 import { isSignedBy } from '../../../src/repo/signature.ts'
+import { readVerifiedRepo } from '../../../src/repo/verified-repo.ts'
+import { DID, Forge, KEYS, stream } from './build-repo.ts'
 
 describe('signatures (crypto/signature-fixtures.json)', () => {
   const message = Buffer.from('oWVoZWxsb2V3b3JsZA', 'base64')
@@ -59,6 +62,44 @@ describe('signatures (crypto/signature-fixtures.json)', () => {
   })
 })
 
+describe('keys (crypto/w3c_didkey_K256.json, crypto/w3c_didkey_P256.json)', () => {
+  const keys: [string, () => Promise<P256Keypair | Secp256k1Keypair>][] = [
+    ...[
+      [
+        'did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme',
+        '9085d2bef69286a6cbb51623c8fa258629945cd55ca705cc4e66700396894e0c',
+      ],
+      [
+        'did:key:zQ3shtxV1FrJfhqE1dvxYRcCknWNjHc3c5X1y3ZSoPDi2aur2',
+        'f0f4df55a2b3ff13051ea814a8f24ad00f2e469af73c363ac7e9fb999a9072ed',
+      ],
+      [
+        'did:key:zQ3shZc2QzApp2oymGvQbzP8eKheVshBHbU4ZYjeXqwSKEn6N',
+        '6b0b91287ae3348f8c2f2552d766f30e3604867e34adc37ccbb74a8e6b893e02',
+      ],
+      [
+        'did:key:zQ3shadCps5JLAHcZiuX5YUtWHHL8ysBJqFLWvjZDKAWUBGzy',
+        'c0a6a7c560d37d7ba81ecee9543721ff48fea3e0fb827d42c1868226540fac15',
+      ],
+      [
+        'did:key:zQ3shptjE6JwdkeKN4fcpnYQY3m9Cet3NiHdAfpvSUZBFoKBj',
+        '175a232d440be1e0788f25488a73d9416c04b6f924bea6354bf05dd2f1a75133',
+      ],
+    ].map(([did = '', hex = '']): (typeof keys)[number] => [did, () => Secp256k1Keypair.import(hex)]),
+    // In base58: 9p4VRzdmhsnq869vQjVCTrRry7u4TtfRxhvBFJTGU2Cp.
+    [
+      'did:key:zDnaeTiq1PdzvZXUaMdezchcMJQpBdH2VN4pgrrEhMCCbmwSb',
+      () => P256Keypair.import('82ebbd63ebbd9ff60141a69bd4c9be282f2415e8eafa9d42c0ed396daccca979'),
+    ],
+  ]
+  test.each(keys)('what the private key signed, %s verifies', async (didKey, load) => {
+    const message = Buffer.from('a commit')
+    const signature = await (await load()).sign(message)
+    expect(isSignedBy(didKey, message, signature)).toBe(true)
+    expect(isSignedBy(didKey, Buffer.from('another'), signature)).toBe(false)
+  })
+})
+
 describe('the data model', () => {
   test.each([
     [
@@ -102,6 +143,27 @@ describe('the data model', () => {
     expect(() => jsonToLex(json)).toThrow(expect.objectContaining({ name: 'VerificationError' }))
   })
 
+  test.each<[string, JsonObject]>([
+    ['trivial record', { rcrd: { $type: 'com.example.blah', a: 123, b: 'blah' } }],
+    // What a parser of JSON makes of 123.0.
+    ['float, but integer-like', { rcrd: { $type: 'com.example.blah', a: JSON.parse('123.0'), b: 'blah' } }],
+    ['empty list and object', { rcrd: { $type: 'com.example.blah', a: [], b: {} } }],
+    ['list of nullable', { arr: [1, 2, null] }],
+    [
+      'list of lists',
+      {
+        arr: [
+          [1, 2, 3],
+          [4, 5, 6],
+        ],
+        arr2: [null, null, null],
+      },
+    ],
+  ])('data-model-valid.json: %s', (_, json) => {
+    const { bytes } = encodeRecord(json)
+    expect(lexToJson(recordFromBytes(bytes))).toEqual(json)
+  })
+
   test('data-model-invalid.json: top-level not an object', () => {
     expect(() => encodeRecord('blah' as never)).toThrow(
       expect.objectContaining({ name: 'VerificationError' }),
@@ -120,6 +182,12 @@ describe('the tree', () => {
     ['884976f5', 6],
     ['app.bsky.feed.post/454397e440ec', 4],
     ['app.bsky.feed.post/9adeb165882c', 8],
+    // Of commit-proof-fixtures.json, whose trees have no paths of records.
+    ['A0/374913', 0],
+    ['B1/986427', 1],
+    ['C2/014073', 2],
+    ['D2/269196', 2],
+    ['F1/085263', 1],
   ])('%s lies on layer %i', (key, layer) => {
     expect(layerOf(key)).toBe(layer)
   })
@@ -144,5 +212,101 @@ describe('the tree', () => {
 
   test('the known empty tree', () => {
     expect(isEmptyTree(parseCid('bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm'))).toBe(true)
+  })
+})
+
+describe('the path of a record (syntax/nsid_syntax_*.txt, syntax/recordkey_syntax_*.txt)', () => {
+  const label = 'o'.repeat(63)
+  test.each([
+    `com.${label}.foo`,
+    `com.example.${label}`,
+    `com.${'middle.'.repeat(40)}foo`,
+    'com.example.fooBar',
+    'com.example.fooBarV2',
+    'a.b.c',
+    'm.xn--masekowski-d0b.pl',
+    'one.two.three.four-and.FiVe',
+    'one.2.three',
+    'a-0.b-1.c',
+    'cn.8.lex.stuff',
+    'a01.thing.record',
+    'a0.b1.c3',
+    'onion.2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.lex.deleteThing',
+  ])('collection %s', (collection) => {
+    expect(splitPath(`${collection}/self`)).toEqual({ collection, rkey: 'self' })
+  })
+  test.each([
+    `com.${label}o.foo`,
+    `com.example.${label}o`,
+    `com.${'middle.'.repeat(50)}foo`,
+    'com.example.foo.*',
+    'com.example.foo.blah*',
+    'com.exa\u{1f4a9}ple.thing',
+    'a-0.b-1.c-3',
+    '1.0.0.127.record',
+    '0two.example.foo',
+    'example.com',
+    'a.',
+    '.one.two.three',
+    'one.two.three ',
+    'one.two..three',
+    'com.atproto.feed.p_st',
+    'com.example-.foo',
+    'com.example.fooBar.2',
+  ])('no collection: %s', (collection) => {
+    expect(() => splitPath(`${collection}/self`)).toThrow('not the path of a record')
+  })
+
+  const path = (rkey: string) => `com.example.record/${rkey}`
+  test.each(['self', 'example.com', '~1.2-3_', 'dHJ1ZQ', 'o'.repeat(512), 'pre:fix'])('key %s', (rkey) => {
+    expect(splitPath(path(rkey)).rkey).toBe(rkey)
+  })
+  test.each([
+    'alpha/beta',
+    '.',
+    '..',
+    '#extra',
+    '@handle',
+    'any space',
+    'any+space',
+    'number[3]',
+    'number(3)',
+    '"quote"',
+    'dHJ1ZQ==',
+    '',
+    'o'.repeat(513),
+  ])('no key: %s', (rkey) => {
+    expect(() => splitPath(path(rkey))).toThrow('not the path of a record')
+  })
+})
+
+describe('the revision of a commit (syntax/tid_syntax_*.txt)', () => {
+  const read = async (rev: string) => {
+    const forge = new Forge()
+    const car = await forge.car(await forge.commit(forge.node([]), { rev }))
+    return (await readVerifiedRepo(stream(car), { did: DID, signingKey: KEYS.p256.did() })).rev
+  }
+  test.each([
+    '3jzfcijpj2z2a',
+    '7777777777777',
+    '3zzzzzzzzzzzz',
+    'a222222222222',
+    'j222222222222',
+    'azzzzzzzzzzzz',
+  ])('%s', async (rev) => {
+    expect(await read(rev)).toBe(rev)
+  })
+  test.each([
+    '3jzfcijpj2z21',
+    '0000000000000',
+    '3JZFCIJPJ2Z2A',
+    '3jzfcijpj2z2aa',
+    '3jzfcijpj2z2',
+    '222',
+    '3jzf-cij-pj2z-2a',
+    'zzzzzzzzzzzzz',
+    'kjzfcijpj2z2a',
+  ])('none: %s', async (rev) => {
+    await expect(read(rev)).rejects.toThrow('no valid rev')
   })
 })
