@@ -95,8 +95,8 @@ export type { Trigger } from './database/triggers.ts'
 
 // The snapshot: taken from the backup, written to a file, read and checked.
 export { assertDifferent } from './backup/backup-check.ts'
-export { type ExtractOptions, extract } from './backup/extract.ts'
-export type { Snapshot, SnapshotTable } from './backup/snapshot.ts'
+export { type ExtractOptions, extract, extractTo } from './backup/extract.ts'
+export type { LackingTable, Rows, Snapshot, SnapshotTable } from './backup/snapshot.ts'
 export { readSnapshot, writeSnapshot } from './backup/snapshot-file.ts'
 
 // Writing to the PDS: sessions, the plan, and what becomes of a record that was created again.

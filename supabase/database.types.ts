@@ -1313,10 +1313,18 @@ export type Database = {
           tbl: unknown
           key_cols: string[]
           cols: string[]
-          virtual_keys: Json
           rows: Json
+          also_plain?: boolean
         }
         Returns: Json
+      }
+      firehose_replay_insert_all: {
+        Args: {
+          b: Json
+          tbl: unknown
+          cols: string[]
+        }
+        Returns: boolean
       }
       firehose_replay_key_sql: {
         Args: {
@@ -1330,6 +1338,14 @@ export type Database = {
         Args: {
           alias: string
           columns: string[]
+        }
+        Returns: string
+      }
+      firehose_replay_listed_sql: {
+        Args: {
+          tbl: unknown
+          columns: string[]
+          common: Json
         }
         Returns: string
       }
@@ -1351,6 +1367,12 @@ export type Database = {
         Args: {
           earlier: Json
           later: Json
+        }
+        Returns: Json
+      }
+      firehose_replay_named: {
+        Args: {
+          b: Json
         }
         Returns: Json
       }
@@ -1406,6 +1428,20 @@ export type Database = {
           columns: string[]
         }[]
       }
+      firehose_replay_refusals_sql: {
+        Args: {
+          b: Json
+          tbl: unknown
+          key_cols: string[]
+          cols: string[]
+          source: string
+        }
+        Returns: {
+          place: number
+          term: string
+          hangs_on_itself: boolean
+        }[]
+      }
       firehose_replay_restore: {
         Args: {
           batch: string
@@ -1433,6 +1469,13 @@ export type Database = {
           rows: Json
           parked: string[]
         }
+      }
+      firehose_replay_settled: {
+        Args: {
+          rows: Json
+          verdicts: Json
+        }
+        Returns: undefined
       }
       firehose_replay_source_sql: {
         Args: {
@@ -1472,6 +1515,13 @@ export type Database = {
       firehose_replay_trigger_functions: {
         Args: never
         Returns: Json
+      }
+      firehose_replay_try: {
+        Args: {
+          shape: Json
+          rows: Json
+        }
+        Returns: boolean
       }
       firehose_replay_typed_sql: {
         Args: {

@@ -1,7 +1,7 @@
-import { type Catalog, readCatalog } from '../database/catalog.ts'
+import type { Catalog } from '../database/catalog.ts'
 import type { Database } from '../database/client.ts'
-import { isMissingObject } from '../database/failure.ts'
 import { ConfigError } from '../errors.ts'
+import { backupCatalog } from './backup-schema.ts'
 
 /**
  * Refuses to take production for the backup, also where both are named by different URLs. A backup without our
@@ -16,19 +16,10 @@ export async function assertDifferent(
   backup: Database,
   catalog: Catalog,
 ): Promise<void> {
-  if (production.url === backup.url || (await instanceOf(backup)) === catalog.instance) {
+  if (production.url === backup.url || (await backupCatalog(backup))?.instance === catalog.instance) {
     throw new ConfigError(
       `Production (${production.name}) and backup (${backup.name}) are the same database.`,
       { hint: 'Give as backup the URL and key of the project that the backup was restored to.' },
     )
-  }
-}
-
-async function instanceOf(database: Database): Promise<string | undefined> {
-  try {
-    return (await readCatalog(database)).instance
-  } catch (error) {
-    if (isMissingObject(error)) return undefined
-    throw error
   }
 }

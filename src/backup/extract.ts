@@ -3,9 +3,9 @@ import { isValidDid } from '@atproto/syntax'
 import { ConfigError } from '../errors.ts'
 import type { AppView } from '../events.ts'
 import { openBackupReader } from './backup-reader.ts'
+import { backupCatalog, droppedTables, refuseHiddenRows } from './backup-schema.ts'
 import { closureOf, parentsFirst } from './closure.ts'
 import { collectRows, type ExtractOptions } from './collect-rows.ts'
-import { droppedTables } from './dropped-tables.ts'
 import { fileLogs, memoryLogs, type RowLogs } from './row-log.ts'
 import type { RowSet } from './row-set.ts'
 import { SNAPSHOT_FORMAT, type Snapshot, type SnapshotTable } from './snapshot.ts'
@@ -20,17 +20,21 @@ export type { ExtractOptions } from './collect-rows.ts'
  * @param path as for `writeSnapshot`
  * @returns the snapshot as it was then read back from the file
  * @throws RestoreError when the backup holds no root row of this account
- * @throws ConfigError when `did` is no DID, or the backup lacks all tables of the roots, a column that tells rows
- *   apart, or every column by which rows of a table are found
+ * @throws ConfigError when `did` is no DID, when row-level security hides rows of a backup that can be asked, or when
+ *   the backup lacks all tables of the roots, a column that tells rows apart, or every column by which rows of a table
+ *   are found
  * @throws DatabaseError code `COUNT` when rows and counts disagree: something writes to the backup
  * @throws UnavailableError when the backup cannot be reached
  * @throws SnapshotError when the file cannot be written
  */
 export async function extractTo(path: string, options: ExtractOptions): Promise<Snapshot> {
+  const { database, catalog, appview } = options
+  const theirs = await backupCatalog(database)
+  if (theirs !== undefined) refuseHiddenRows(theirs, appview, database)
+  const dropped = theirs === undefined ? [] : droppedTables(theirs, catalog, appview)
   const logs = fileLogs(dirname(path))
   try {
     const snapshot = await collect(options, logs)
-    const dropped = await droppedTables(options)
     await writeSnapshot(path, { ...snapshot, meta: { ...snapshot.meta, dropped } })
   } finally {
     logs.close()

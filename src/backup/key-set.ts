@@ -26,7 +26,8 @@ export class KeySet {
     const place = this.#placeOf(first, second)
     if (this.#slots[place] !== 0n) return false
     this.#put(place, first, second)
-    if (++this.#size * 4 > this.#slots.length) this.#grow()
+    // Three quarters full: two words to a slot.
+    if (++this.#size * 8 > this.#slots.length * 3) this.#grow()
     return true
   }
 

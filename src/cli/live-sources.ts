@@ -22,7 +22,7 @@ type Answers = Required<Pick<LiveOptions, 'onBrokenRepo' | 'onGap' | 'onUnreadab
   Pick<LiveOptions, 'onFailedEvent'>
 
 /** How long a host is asked what became of its account: the frames behind wait, and a letter asks again. */
-const ACCOUNT_RETRY = { attempts: 3, firstDelayMs: 500 }
+const ACCOUNT_RETRY = { attempts: 3, firstDelayMs: 500, maxWaitMs: 5000 }
 
 export interface LiveAnswerOptions {
   /** The end of the command. @defaultValue none */

@@ -1,5 +1,5 @@
 import type { Catalog } from '../database/catalog.ts'
-import { ConfigError, messageOf } from '../errors.ts'
+import { ConfigError, messageOf, ReplayError } from '../errors.ts'
 import type { AskedReconcile } from '../restore/consent.ts'
 import { reviewedRows } from '../restore/review/reviewed-rows.ts'
 import { writeReview } from '../restore/review/write-review.ts'
@@ -19,6 +19,7 @@ export async function writeReviewOf(
 ): Promise<void> {
   const rows = reviewedRows(prepared, { snapshot, appview, catalog })
   const { csv, sql, rowCount } = await writeReview(folder, rows).catch((cause: unknown) => {
+    if (cause instanceof ReplayError) throw cause
     throw new ConfigError(`The review cannot be written to ${folder}: ${messageOf(cause)}`, {
       hint: 'Name a folder that you may write to.',
       cause,

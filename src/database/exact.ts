@@ -29,30 +29,33 @@ export async function readExact(database: Database, read: ExactRead): Promise<Ex
 }
 
 /**
- * Reads rows in pages by key, and holds the number against exact counts taken before and after: a page limit,
- * row-level security or a table that moves underneath is an error, never a shorter result. The last page is given
- * after that.
+ * Reads rows in pages by key, and holds their number against exact counts: a page limit, row-level security or a table
+ * that moves underneath is an error, never a shorter result. The first page brings a count from the same statement,
+ * and where it is not the whole another one is taken after the last page, which is given only then.
  *
  * @throws DatabaseError code `COUNT` when the numbers do not agree
  */
 export async function* readPages(database: Database, read: ExactRead): AsyncGenerator<ExactRow[], undefined> {
   const most = read.pageSize ?? PAGE_SIZE
-  const before = await countRows(database, read)
-  let size = Math.min(most, FIRST_PAGE)
+  const { rows: first, count: before } = await readFirstPage(database, {
+    ...read,
+    pageSize: Math.min(most, FIRST_PAGE),
+  })
+  if (first.length > before)
+    throw disagreement(database, read, { before, count: first.length, after: before })
+  let page = first
   let count = 0
-  let last: ExactRow | undefined
-  do {
-    const page = await readPage(database, { ...read, pageSize: size }, last)
+  for (;;) {
     count += page.length
-    last = page.at(-1)
     if (page.length === 0 || count >= before) {
-      // Where there was nothing and nothing came, a second count would only say it a third time.
-      const after = count === 0 && before === 0 ? 0 : await countRows(database, read)
+      const after = page === first ? before : await countRows(database, read)
       if (count !== before || count !== after) throw disagreement(database, read, { before, count, after })
     }
     if (page.length > 0) yield page
-    size = Math.max(1, Math.min(most, Math.floor((PAGE_CHARS * page.length) / charsOf(page))))
-  } while (count < before)
+    if (count >= before) return
+    const pageSize = Math.max(1, Math.min(most, Math.floor((PAGE_CHARS * page.length) / charsOf(page))))
+    page = await readPage(database, { ...read, pageSize }, page.at(-1))
+  }
 }
 
 function charsOf(page: readonly ExactRow[]): number {
@@ -86,13 +89,12 @@ export async function countRows(
     query = query.filter(filterName(column), ...splitCondition(condition))
   const answer = await query
   database.check(answer, { table: read.table })
-  if (typeof answer.count !== 'number') {
-    throw new DatabaseError(`The ${database.label} database did not count "${read.table}".`, {
-      code: 'COUNT',
-      table: read.table,
-    })
-  }
+  if (typeof answer.count !== 'number') throw notCounted(database, read)
   return answer.count
+}
+
+function notCounted({ label }: Database, { table }: Pick<ExactRead, 'table'>): DatabaseError {
+  return new DatabaseError(`The ${label} database did not count "${table}".`, { code: 'COUNT', table })
 }
 
 async function readPage(
@@ -100,21 +102,39 @@ async function readPage(
   read: ExactRead,
   last: ExactRow | undefined,
 ): Promise<ExactRow[]> {
+  let query = pageQuery(database, read)
+  const [first = '', ...others] = read.key
+  if (last !== undefined && others.length === 0) query = query.gt(filterName(first), last[first])
+  else if (last !== undefined) query = query.or(after(read.key, last))
+  return namedRows(read, database.check(await query, { table: read.table }))
+}
+
+/** With the exact number of rows that all pages together should have. */
+async function readFirstPage(
+  database: Database,
+  read: ExactRead,
+): Promise<{ rows: ExactRow[]; count: number }> {
+  const answer = await pageQuery(database, read, { count: 'exact' })
+  const rows = namedRows(read, database.check(answer, { table: read.table }))
+  if (typeof answer.count !== 'number') throw notCounted(database, read)
+  return { rows, count: answer.count }
+}
+
+function pageQuery(database: Database, read: ExactRead, options: { count?: 'exact' } = {}) {
   let query = database.client
     .from(read.table)
     // Under names of their own: ORDER BY a column's bare name would sort by the text that is selected under it.
-    .select(read.columns.map((column, index) => `c${index}:${quoteName(column)}::text`).join(','))
+    .select(read.columns.map((column, index) => `c${index}:${quoteName(column)}::text`).join(','), options)
     .limit(read.pageSize ?? PAGE_SIZE)
   for (const column of read.key) query = query.order(filterName(column), { ascending: true })
   for (const [column, condition] of read.filters ?? [])
     query = query.filter(filterName(column), ...splitCondition(condition))
-  const [first = '', ...others] = read.key
-  if (last !== undefined && others.length === 0) query = query.gt(filterName(first), last[first])
-  else if (last !== undefined) query = query.or(after(read.key, last))
-  const answer = await query
-  const rows = database.check(answer, { table: read.table }) as unknown as ExactRow[]
-  return rows.map((row) =>
-    Object.fromEntries(read.columns.map((column, index) => [column, row[`c${index}`] ?? null])),
+  return query
+}
+
+function namedRows({ columns }: ExactRead, answered: unknown): ExactRow[] {
+  return (answered as ExactRow[]).map((row) =>
+    Object.fromEntries(columns.map((column, index) => [column, row[`c${index}`] ?? null])),
   )
 }
 

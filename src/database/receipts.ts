@@ -11,6 +11,11 @@ export async function saveReceipt(database: Database, receipt: CatchUpReceipt): 
   database.check(await database.client.from(TABLE).upsert(row, { onConflict: 'did' }), { table: TABLE })
 }
 
+/** The index does not hold any more what it had reached. */
+export async function deleteReceipt(database: Database, did: string): Promise<void> {
+  database.check(await database.client.from(TABLE).delete().eq('did', did), { table: TABLE })
+}
+
 /** The last finished replay of this account, if there was one. */
 export async function readReceipt(database: Database, did: string): Promise<CatchUpReceipt | undefined> {
   const rows: unknown = database.check(

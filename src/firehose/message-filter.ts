@@ -9,6 +9,8 @@ const PING = 9
 const PONG = 10
 /** Two bytes, and eight more for the longest length: a server's frames carry no mask. */
 const MAX_HEADER_BYTES = 10
+/** Of RFC 6455, section 5.5. */
+const MAX_CONTROL_BYTES = 125
 
 /** A message that is longer than it may be; it was not received. */
 export class MessageTooLongError extends VerificationError {}
@@ -40,8 +42,8 @@ export class MessageFilter {
   #messageCount = 0
   /** A frame of which a part has been received. */
   readonly #held = new Scratch()
-  /** Of a message sent in fragments. */
-  #fragments: Buffer[] | undefined
+  /** Of a message sent in fragments: as one piece, because a relay may send them empty and without end. */
+  #fragments: Scratch | undefined
   // Of the header read last; fields, because an object for each of a million frames a second would be felt.
   #opcode = 0
   #isFinal = false
@@ -121,6 +123,8 @@ export class MessageFilter {
     const first = bytes[at] ?? 0
     const second = bytes[at + 1] ?? 0
     if ((first & 0x70) !== 0 || (second & 0x80) !== 0) throw notWebSocket('a frame that was not agreed on')
+    if ((first & 0x08) !== 0 && (second > MAX_CONTROL_BYTES || (first & 0x80) === 0))
+      throw notWebSocket('a control frame that is too long or cut')
     this.#opcode = first & 0x0f
     this.#isFinal = (first & 0x80) !== 0
     let length = second
@@ -170,13 +174,13 @@ export class MessageFilter {
   #takeFragment(payload: Buffer): void {
     const isFirst = this.#opcode !== CONTINUATION
     if (isFirst === (this.#fragments !== undefined)) throw notWebSocket('fragments out of order')
-    const fragments = this.#fragments ?? []
-    fragments.push(Buffer.from(payload))
-    if (fragments.reduce((sum, { length }) => sum + length, 0) > this.#maxMessageBytes) throw this.#tooLong()
+    const fragments = this.#fragments ?? new Scratch()
+    if (fragments.bytes.length + payload.length > this.#maxMessageBytes) throw this.#tooLong()
+    fragments.append(payload)
     this.#fragments = this.#isFinal ? undefined : fragments
     if (!this.#isFinal) return
     this.#messageCount++
-    const message = Buffer.concat(fragments)
+    const message = Buffer.from(fragments.bytes)
     this.#first ??= message
     this.#lastAt = 0
     this.#lastEnd = message.length

@@ -8,23 +8,29 @@ import { connectionClosed, openRelaySocket } from './relay-socket.ts'
 
 /** Before a relay's position is one that cannot be learnt. */
 const MAX_ATTEMPTS = 5
-/** Between two looks at whether the first frame has come. */
-const FIRST_SEQ_EVERY_MS = 50
+/** After so long without a byte a relay is asked for a sign of life, and has as long to give it. */
+const HEARTBEAT_MS = 10_000
 
 /**
  * The first seq of a subscription without cursor: newer than all that the relay had before. On a quiet relay it may
  * be long in coming.
  *
  * @param everyMs pause between two attempts
+ * @param heartbeatMs silence after which the relay must answer a ping, within as long again
  * @throws what the last attempt ended in; the signal's reason
  */
 export async function newestSeq(
   service: string,
-  { everyMs, signal, logger }: { everyMs: number; signal: AbortSignal; logger: Logger },
+  {
+    everyMs,
+    heartbeatMs = HEARTBEAT_MS,
+    signal,
+    logger,
+  }: { everyMs: number; heartbeatMs?: number; signal: AbortSignal; logger: Logger },
 ): Promise<number> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await firstSeq(service, signal)
+      return await firstSeq(service, signal, heartbeatMs)
     } catch (error) {
       signal.throwIfAborted()
       if (attempt >= MAX_ATTEMPTS) throw error
@@ -34,7 +40,7 @@ export async function newestSeq(
   }
 }
 
-async function firstSeq(service: string, signal: AbortSignal): Promise<number> {
+async function firstSeq(service: string, signal: AbortSignal, heartbeatMs: number): Promise<number> {
   let seq: number | undefined
   let isClosed = false
   const pings: Buffer[] = []
@@ -42,27 +48,35 @@ async function firstSeq(service: string, signal: AbortSignal): Promise<number> {
     onMatch: (message) => {
       seq ??= seqOf(readMessage(message))
     },
-    onPing: (payload) => void pings.push(payload),
+    onPing: (payload) => {
+      pings[0] = payload
+    },
     onPong: () => undefined,
     onClose: () => {
       isClosed = true
     },
   })
+  let wake: () => void = () => undefined
   const socket = await openRelaySocket({
     service,
     path: `/xrpc/${SUBSCRIBE_REPOS}`,
     onBytes: (bytes) => {
       if (seq === undefined) filter.push(bytes)
+      wake()
       return seq === undefined
     },
     signal,
   })
+  wake = () => socket.wake()
   try {
-    while (seq === undefined) {
-      const waited = await socket.wait(FIRST_SEQ_EVERY_MS)
-      // What came before the end counts.
-      if (seq === undefined && (waited === 'ended' || isClosed)) throw connectionClosed()
+    for (let isAsked = false; seq === undefined; ) {
       for (const payload of pings.splice(0)) socket.pong(payload)
+      const waited = isClosed ? 'ended' : await socket.wait(heartbeatMs)
+      // What came before the end counts.
+      if (seq !== undefined) break
+      if (waited === 'ended' || (waited === 'silent' && isAsked)) throw connectionClosed()
+      isAsked = waited === 'silent'
+      if (isAsked) socket.ping()
     }
     return seq
   } finally {

@@ -9,6 +9,8 @@ const HANDSHAKE_TIMEOUT_MS = 30_000
 const MAX_HEAD_BYTES = 16 * 1024
 /** What one read may bring. As much as stays in a core's own cache, where it is searched at once. */
 const READ_BYTES = 64 * 1024
+/** Pongs that may wait for a relay which does not read: it might ping for ever. */
+const MAX_UNSENT_BYTES = 16 * 1024
 
 export interface RelaySocketOptions {
   /** As `wss://relay.example`. */
@@ -206,6 +208,8 @@ class Connection implements RelaySocket {
   }
 
   pong(payload: Buffer): void {
+    // The next one answers for those before it (RFC 6455, section 5.5.3).
+    if (this.#socket.writableLength > MAX_UNSENT_BYTES) return
     this.#send(0x8a, payload.subarray(0, 125))
   }
 

@@ -141,7 +141,10 @@ class WindowReader {
     const matches: Buffer[] = []
     const filter = new MessageFilter(Buffer.from(did), {
       onMatch: (message) => void matches.push(message),
-      onPing: (payload) => void pings.push(payload),
+      // Only the last is answered, which is enough: as many as come would be kept while entries are handed over.
+      onPing: (payload) => {
+        pings[0] = payload
+      },
       onPong: () => silence.onPong(),
       onClose: () => silence.onClose(),
     })

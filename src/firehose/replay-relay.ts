@@ -139,8 +139,9 @@ class RelayReplay {
     this.#sink = sink
     this.#logger = options.logger ?? silentLogger
     this.#key = key
-    this.#network = { identity, xrpc: options.xrpc ?? createXrpc({ fetch: createFetch() }) }
-    const { did, handleEvent, sparesPresent = handleEvent !== undefined } = options
+    const { did, signal, handleEvent, sparesPresent = handleEvent !== undefined } = options
+    const xrpc = options.xrpc ?? createXrpc({ fetch: createFetch() })
+    this.#network = { identity, xrpc, ...(signal && { signal }) }
     this.#present = sparesPresent ? new PresentRecords(did, this.#network) : undefined
     this.#result = { did, commits: 0, records: 0, gaps: [], superseded: 0, dropped: 0, unreadable: [] }
   }

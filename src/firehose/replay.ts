@@ -7,6 +7,7 @@ import { createIdentity, type Identity } from '../network/identity.ts'
 import { createXrpc, type Xrpc } from '../network/xrpc.ts'
 import { openRepo, type RepoChanges, type SpooledRepo } from '../repo/verified-repo.ts'
 import { deleteOf, type RevisionOf, upsertOf } from './repo-events.ts'
+import { abortable } from './repo-head.ts'
 import { type ReplayTarget, sinkOf } from './target.ts'
 
 export type ReplayOptions = ReplayTarget & {
@@ -109,13 +110,6 @@ function wantedRanks({ rankOf = () => 0, collections }: ReplayOptions) {
   if (collections === undefined) return rankOf
   const wanted = new Set(collections)
   return (collection: string) => (wanted.has(collection) ? rankOf(collection) : undefined)
-}
-
-async function* abortable<T>(items: AsyncIterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T> {
-  for await (const item of items) {
-    signal?.throwIfAborted()
-    yield item
-  }
 }
 
 /** Follows a repo that moved on while it was replayed. @returns how often */

@@ -55,7 +55,9 @@ export async function writeBrokenRepo(
   },
 ): Promise<void> {
   const event = deletes.length === 0 ? '{}' : JSON.stringify({ deletes })
-  const letter = { uri: `at://${did}`, rev, source: 'firehose', seq, event, code: BROKEN_REPO }
+  // One letter for what says nothing else; what was named as deleted is in no other letter, and none replaces it.
+  const key = rev === '' && deletes.length > 0 ? `after ${seq}` : rev
+  const letter = { uri: `at://${did}`, rev: key, source: 'firehose', seq, event, code: BROKEN_REPO }
   await keep(database, { ...letter, error: reason })
 }
 

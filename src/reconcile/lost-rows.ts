@@ -1,6 +1,7 @@
 import { derivedTable } from '../appview/derived.ts'
+import { type Edge, edgesOf, referenceOf } from '../backup/edges.ts'
 import { rowId, type SnapshotTable } from '../backup/snapshot.ts'
-import { constantDefault, type ForeignKey } from '../database/catalog.ts'
+import { constantDefault } from '../database/catalog.ts'
 import type { ExactRow } from '../database/exact.ts'
 import { canonicalInstant, meaningOf } from '../database/meaning.ts'
 import { currentRow } from './current.ts'
@@ -15,9 +16,11 @@ import type { OwnRecords } from './own-records.ts'
 export class LostRows {
   readonly #input: ReconcileInput
   readonly #records: OwnRecords
-  /** Per foreign key, the parent keys that were lost. */
-  readonly #lost = new Map<ForeignKey, Set<string>>()
-  readonly #foreignKeys = new Map<string, readonly ForeignKey[]>()
+  /** Foreign keys, and references that only the description knows: what hangs by either goes with its parent. */
+  readonly #edges: readonly Edge[]
+  /** Per reference, the parent keys that were lost. */
+  readonly #lost = new Map<Edge, Set<string>>()
+  readonly #edgesOfTable = new Map<string, readonly Edge[]>()
   readonly #heldBack: ReadonlyMap<string, readonly string[]>
   readonly #arePending: boolean
 
@@ -30,6 +33,7 @@ export class LostRows {
     this.#input = input
     this.#records = records
     this.#heldBack = heldBack
+    this.#edges = edgesOf(input.catalog, input.appview)
     this.#arePending = input.marked.values().some(isPendingMark)
   }
 
@@ -72,10 +76,10 @@ export class LostRows {
   }
 
   /** What a column holds once the row that it named is gone; nothing where the delete leaves it alone. */
-  #emptyValues(key: ForeignKey, column: string): (string | null)[] {
+  #emptyValues(key: Edge, column: string): (string | null)[] {
     const values: (string | null)[] = []
     if (this.#heldBack.get(key.child)?.includes(column)) values.push(null)
-    if (key.setColumns.length > 0 && !key.setColumns.includes(column)) return values
+    if (!key.emptied.includes(column)) return values
     if (key.onDelete === 'set null') values.push(null)
     if (key.onDelete === 'set default') {
       const definition = this.#input.catalog.table(key.child).columns.find(({ name }) => name === column)
@@ -91,24 +95,25 @@ export class LostRows {
     return this.#arePending && this.#input.marked.has(pendingMark(table, rowId(row, key)))
   }
 
-  #keysToLost(row: ExactRow, table: SnapshotTable): readonly ForeignKey[] {
-    const ofTable = this.#foreignKeysOf(table.table)
+  #keysToLost(row: ExactRow, table: SnapshotTable): readonly Edge[] {
+    const ofTable = this.#edgesFrom(table.table)
     if (this.#isPending(row, table)) return ofTable
     return ofTable.filter((key) => {
       const lost = this.#lostParents(key)
-      return lost.size > 0 && lost.has(JSON.stringify(key.columns.map((column) => row[column] ?? null)))
+      const named = lost.size > 0 ? referenceOf(row, key) : undefined
+      return named !== undefined && lost.has(JSON.stringify(named))
     })
   }
 
-  #foreignKeysOf(table: string): readonly ForeignKey[] {
-    const known = this.#foreignKeys.get(table)
+  #edgesFrom(table: string): readonly Edge[] {
+    const known = this.#edgesOfTable.get(table)
     if (known !== undefined) return known
-    const found = this.#input.catalog.foreignKeys.filter(({ child }) => child === table)
-    this.#foreignKeys.set(table, found)
+    const found = this.#edges.filter(({ child }) => child === table)
+    this.#edgesOfTable.set(table, found)
     return found
   }
 
-  #lostParents(key: ForeignKey): Set<string> {
+  #lostParents(key: Edge): Set<string> {
     const known = this.#lost.get(key)
     if (known !== undefined) return known
     const lost = new Set<string>()

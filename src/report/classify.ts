@@ -1,4 +1,5 @@
 import { derivedTable } from '../appview/derived.ts'
+import { edgesOf } from '../backup/edges.ts'
 import { rowId, type SnapshotTable } from '../backup/snapshot.ts'
 import type { ExactRow } from '../database/exact.ts'
 import type { ClassifiedRow } from './classified-row.ts'
@@ -129,12 +130,12 @@ function isKeptNewer(
 }
 
 /** Columns that the delete of a row of the snapshot empties: while they are empty, the damage is still there. */
-function emptiedColumns(table: string, { catalog, snapshot }: Evidence): Set<string> {
+function emptiedColumns(table: string, { catalog, snapshot, appview }: Evidence): Set<string> {
   const parents = new Set(snapshot.tables.map((candidate) => candidate.table))
   return new Set(
-    catalog.foreignKeys
-      .filter((key) => key.child === table && parents.has(key.parent) && key.onDelete.startsWith('set '))
-      .flatMap((key) => key.columns),
+    edgesOf(catalog, appview)
+      .filter(({ child, parent }) => child === table && parents.has(parent))
+      .flatMap(({ emptied }) => emptied),
   )
 }
 

@@ -51,9 +51,11 @@ function maskKeys(text: string, table: string, value: Mask['value']): string {
     const key: unknown = JSON.parse(text.slice(start))
     if (key === null || typeof key !== 'object') return text
     const masked = Object.entries(key).map(([column, content]) => {
-      if (typeof content !== 'string') return [column, content]
-      const hashed = value(named, column, content)
-      return [column, hashed === content ? value(table, column, content) : hashed]
+      if (content === null) return [column, content]
+      const plain = typeof content === 'string' ? content : JSON.stringify(content)
+      const there = value(named, column, plain)
+      const hashed = there === plain ? value(table, column, plain) : there
+      return [column, hashed === plain ? content : hashed]
     })
     return text.slice(0, start) + JSON.stringify(Object.fromEntries(masked))
   } catch (error) {

@@ -52,6 +52,8 @@ export interface AskedReconcile {
   counts: ConsentCounts
   /** Set where more is withdrawn than is likely: `assertAccepted` before going on. */
   share: WithdrawnShare | undefined
+  /** Rows of others that are there. */
+  standing: number
 }
 
 /** Plans, asks about the rows of others that the plan would bring back, and plans again by what they say. Reads only. */
@@ -64,12 +66,13 @@ export async function prepareWithConsent(
   const unasked = await prepareReconcile(parts)
   const { snapshot } = parts
   const uris = policy.trustBackup ? new Set<string>() : recordsToAsk(unasked.plan, { snapshot, appview })
+  const standing = countStanding(unasked.plan, { snapshot, appview })
   const { signal, limits } = policy
   const consent = policy.trustBackup
     ? undefined
     : new Consent({ ...limits, network, appview, snapshot, ...(signal && { signal }) })
   if (consent === undefined || uris.size === 0)
-    return { parts, prepared: unasked, consent, counts: countsOf(new Map()), share: undefined }
+    return { parts, prepared: unasked, consent, counts: countsOf(new Map()), share: undefined, standing }
   const decisions = await consent.decide(uris, onProgress)
   const asked = { ...parts, consent: decisions, unreachable: policy.unreachable ?? 'restore' }
   return {
@@ -77,7 +80,8 @@ export async function prepareWithConsent(
     prepared: await prepareReconcile(asked),
     consent,
     counts: countsOf(decisions),
-    share: suspiciousShare(decisions, countStanding(unasked.plan, { snapshot, appview })),
+    share: suspiciousShare(decisions, standing),
+    standing,
   }
 }
 
@@ -90,6 +94,16 @@ export async function assertAccepted(
   throw new ConfigError(withdrawnText(share), {
     did: parts.snapshot.did,
     hint: 'No row was brought back. If the accounts and hosts named are really gone, run the same command again with --accept-withdrawn; what was done before stays done.',
+  })
+}
+
+/** An outage may begin between plan and insert, and what is not brought then would never be asked for again. */
+function assertStillLikely(consent: Consent, { parts, standing }: AskedReconcile): void {
+  const share = suspiciousShare(consent.decisions(), standing)
+  if (share === undefined) return
+  throw new ConfigError(withdrawnText(share), {
+    did: parts.snapshot.did,
+    hint: 'It was not so when this was planned. Rows that came before stay; run the same command again, which asks everybody anew.',
   })
 }
 
@@ -106,16 +120,24 @@ export function withdrawnText({ withdrawn, of, reasons }: WithdrawnShare): strin
 /**
  * Does what was planned. Who was asked too long ago is asked again before the rows are inserted; records that their
  * authors have changed go to their handlers instead, once the rows that they hang on are there.
+ *
+ * @throws ConfigError where suspiciously many are withdrawn by then, and were not when it was planned
  */
 export async function reconcileAsked(
   context: Pick<RestoreContext, 'appview' | 'production' | 'openSink' | 'logger'>,
-  { parts, prepared, consent }: AskedReconcile,
+  asked: AskedReconcile,
   onProgress?: (done: number, total: number) => void,
 ): Promise<{ plan: ReconcilePlan; result: ReconcileResult; counts: ConsentCounts }> {
+  const { parts, prepared, consent, share } = asked
   const progress = onProgress && { onProgress }
   if (consent === undefined)
     return { ...(await reconcileRows(parts, { prepared, ...progress })), counts: countsOf(new Map()) }
-  const consentAgain = (uris: Iterable<string>) => consent.decide(uris)
+  const consentAgain = async (uris: Iterable<string>) => {
+    const decisions = await consent.decide(uris)
+    // Where it looked like an outage from the start, somebody has said that it is none.
+    if (share === undefined) assertStillLikely(consent, asked)
+    return decisions
+  }
   const asking = { ...parts, consentAgain }
   const { plan, result } = await reconcileRows(asking, { prepared, ...progress })
   const changed = consent.changed()
@@ -156,10 +178,11 @@ async function withChanged(
   changed: readonly RecordUpsert[],
 ): Promise<ReconcileResult> {
   const uris = new Set<string>(changed.map(({ uri }) => uri.toString()))
-  const tables = result.tables.map(async ({ table, rows }) => {
+  const tables = result.tables.map(async (told) => {
+    const { table, rows } = told
     const of = derivedTable(appview, table)?.of
     const source = snapshot.tables.find((candidate) => candidate.table === table)
-    if (of === undefined || source === undefined) return { table, rows }
+    if (of === undefined || source === undefined) return told
     const ids = new Map(
       source.rows.flatMap((row) => {
         const uri = row[of]
@@ -167,7 +190,7 @@ async function withChanged(
         return uri != null && uris.has(uri) && isOpen(table, id) ? [[id, uri] as const] : []
       }),
     )
-    if (ids.size === 0) return { table, rows }
+    if (ids.size === 0) return told
     const there = new Set<string>()
     for (const list of inLists([...new Set(ids.values())])) {
       const found = await readExact(production, {
@@ -179,7 +202,7 @@ async function withChanged(
       for (const row of found) there.add(row[of] ?? '')
     }
     return {
-      table,
+      ...told,
       rows: rows.map((row) => {
         const uri = ids.get(row.id)
         return uri === undefined ? row : changedRow(row, there.has(uri))

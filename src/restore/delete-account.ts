@@ -1,5 +1,6 @@
 import { parseCidSafe } from '@atproto/lex'
 import { isValidAtUri } from '@atproto/syntax'
+import { deleteReceipt } from '../database/receipts.ts'
 import { readRecordStates } from '../database/record-state.ts'
 import { deleteOf } from '../firehose/repo-events.ts'
 import { Indexer } from '../indexer/indexer.ts'
@@ -43,6 +44,8 @@ export async function deleteAccountRecords(
     await indexer.handle(deleteOf(revision, { collection, rkey, ...(cid && { cid }) }))
   }
   await indexer.flush()
+  // An account may come back at the very revision that it left with, and must not pass for one that is up to date.
+  await deleteReceipt(production, did)
   logger.info({ did, count: records.length }, 'records of an account that is gone taken away')
   return records.length
 }

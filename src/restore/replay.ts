@@ -146,6 +146,8 @@ async function replayOnce(
     ...(signal === undefined ? {} : { signal }),
   })
   const { receipt, records, unreadable } = result
+  // Where the time is over, each further question may cost minutes at a slow host.
+  signal?.throwIfAborted()
   // An operator's own consumer keeps no record state: what is in it is not about its rows.
   if (ownSink === undefined) await assertNotGoneBack(context, did, receipt.rev)
   const absent = await absentRecords(context, result, { ...options, before, rankOf })
@@ -153,7 +155,11 @@ async function replayOnce(
     did,
     records: absent,
     sink,
-    network: context.network,
+    network: {
+      ...context.network,
+      ...(maxRepoBytes === undefined ? {} : { maxRepoBytes }),
+      ...(signal === undefined ? {} : { signal }),
+    },
     known: knownOf(result),
     logger,
   })

@@ -11,6 +11,7 @@ import type { RefusedRecords } from '../reconcile/own-records.ts'
 import type { ReconcilePlan } from '../reconcile/plan.ts'
 import { assertCaughtUp } from '../reconcile/reconcile.ts'
 import { compareAccount } from '../report/compare.ts'
+import { createMask, type Mask } from '../report/mask.ts'
 import type { Report } from '../report/report.ts'
 import { fingerprintUntouched } from '../report/untouched.ts'
 import {
@@ -23,9 +24,10 @@ import {
 } from './consent.ts'
 import { assertAuthorActive } from './consent-author.ts'
 import type { NotWritten, RestoreContext, Writer, WriterSummary } from './context.ts'
+import { maskedReconcile } from './masked-reconcile.ts'
 import { type Replayed, replayAccount } from './replay.ts'
 import { reviewedRows } from './review/reviewed-rows.ts'
-import { writeReview } from './review/write-review.ts'
+import { openReviewFolder, writeReview } from './review/write-review.ts'
 import type { RunFolder } from './run-folder.ts'
 import {
   executeWrite,
@@ -147,10 +149,13 @@ class RestoreRun {
   readonly durationMs = Object.fromEntries(PHASES.map((phase) => [phase, 0])) as Record<Phase, number>
   readonly #context: RestoreContext
   readonly #options: RestoreOptions
+  /** One for the run: what its files say can be joined. */
+  readonly #mask: Mask
 
   constructor(context: RestoreContext, options: RestoreOptions) {
     this.#context = context
     this.#options = options
+    this.#mask = createMask(context.appview)
   }
 
   async phase<T>(phase: Phase, act: () => Promise<T>): Promise<T> {
@@ -170,9 +175,10 @@ class RestoreRun {
 
   /** An account or PDS that is not there, or a dead session, is found before anything else is done. */
   async assertWritable(): Promise<void> {
-    const { did, sessionProvider } = this.#options
+    const { did, sessionProvider, review } = this.#options
     const { network } = this.#context
     await assertAuthorActive(did, network)
+    if (review !== undefined) await openReviewFolder(review)
     if (sessionProvider !== undefined) await (await openSession(did, sessionProvider)).verify()
   }
 
@@ -223,7 +229,8 @@ class RestoreRun {
     })
     const parts = { ...this.databases(catalog), snapshot, ...records, withParents }
     const asked = await prepareWithConsent(this.#context, parts, policy, this.#progress('consent'))
-    await this.#options.folder.save('reconcile-plan.json', asked.prepared.plan)
+    const shown = maskedReconcile(asked.prepared.plan, snapshot, this.#mask)
+    await this.#options.folder.save('reconcile-plan.json', shown)
     if (this.#options.review !== undefined)
       await writeReview(
         this.#options.review,
@@ -235,7 +242,8 @@ class RestoreRun {
 
   async reconcile(asked: AskedReconcile): ReturnType<typeof reconcileAsked> {
     const reconciled = await reconcileAsked(this.#context, asked, this.#progress('reconcile'))
-    await this.#options.folder.save('reconcile.json', reconciled.result)
+    const shown = maskedReconcile(reconciled.result, asked.parts.snapshot, this.#mask)
+    await this.#options.folder.save('reconcile.json', shown)
     return reconciled
   }
 

@@ -11,11 +11,13 @@ export interface HostRetry {
   attempts?: number
   /** Delay before the second attempt, in milliseconds; doubled each time. @defaultValue 2000 */
   firstDelayMs?: number
+  /** A host that asks for more time than this, in milliseconds, is not waited for. @defaultValue 330000 */
+  maxWaitMs?: number
 }
 
 /** Repeats what a host could not answer just now, not before the moment that it named. */
 export async function retryingHost<T>(act: () => Promise<T>, options: HostRetry): Promise<T> {
-  const { signal, attempts = 6, firstDelayMs = 2000 } = options
+  const { signal, attempts = 6, firstDelayMs = 2000, maxWaitMs = MAX_WAIT_MS } = options
   let notBeforeMs = 0
   const attempt = async (): Promise<T> => {
     const waitMs = notBeforeMs - Date.now()
@@ -27,7 +29,7 @@ export async function retryingHost<T>(act: () => Promise<T>, options: HostRetry)
       throw error
     }
   }
-  const isTooFar = (error: unknown) => retryAtMsOf(error) - Date.now() > MAX_WAIT_MS
+  const isTooFar = (error: unknown) => retryAtMsOf(error) - Date.now() > maxWaitMs
   return retrying(attempt, { attempts, firstDelayMs, signal, giveUpOn: isTooFar })
 }
 

@@ -646,12 +646,13 @@ $$;
 ----------------------------------------------------------------------------------------------------- restore
 
 -- A FROM item that reads $1, an array of { id, row } whose values are all text, as typed columns plus firehose_row_id.
--- Text in, cast here: a timestamp keeps its microseconds and a number its digits. `part` is where an element has its
--- row; a column that it lacks is NULL.
+-- Text in, cast here: a timestamp keeps its microseconds and a number its digits. To the type without its length: a
+-- cast to varchar(6) cuts without a word what the column itself refuses. `part` is where an element has its row; a
+-- column that it lacks is NULL.
 create function public.firehose_replay_typed_sql(tbl regclass, columns text[], part text default 'row') returns text
 language sql stable security invoker set search_path = public, extensions, pg_temp as $$
   select format('(select e.item->>''id'' as firehose_row_id, %s from jsonb_array_elements($1) e(item))',
-    string_agg(format('(e.item->%L->>%L)::%s as %I', part, a.attname, format_type(a.atttypid, a.atttypmod), a.attname), ', '
+    string_agg(format('(e.item->%L->>%L)::%s as %I', part, a.attname, format_type(a.atttypid, -1), a.attname), ', '
                order by a.attnum))
   from pg_attribute a
   where a.attrelid = tbl and a.attname = any(columns)
@@ -665,7 +666,7 @@ language sql stable security invoker set search_path = public, extensions, pg_te
   select format('(select (e.place - 1)::text as firehose_row_id, %s from jsonb_array_elements($1) with ordinality e(item, place))',
     string_agg(format('%s::%s as %I',
       case when common ? c.name then format('($2->>%L)', c.name) else format('(e.item->>%s)', c.listed - 1) end,
-      format_type(a.atttypid, a.atttypmod), a.attname), ', ' order by c.place))
+      format_type(a.atttypid, -1), a.attname), ', ' order by c.place))
   from (select name, place, count(*) filter (where not common ? name) over (order by place) as listed
         from unnest(columns) with ordinality u(name, place)) c
   join pg_attribute a on a.attrelid = tbl and a.attname = c.name
@@ -861,10 +862,11 @@ begin
 end
 $$;
 
--- Whether a trigger may do something by itself when a row is inserted.
+-- Whether a trigger may do something by itself when a row is inserted: one of a partition is one of its table.
 create function public.firehose_replay_has_triggers(tbl regclass) returns boolean
 language sql stable security invoker set search_path = public, extensions, pg_temp as $$
-  select exists (select 1 from pg_trigger g where g.tgrelid = tbl and not g.tgisinternal and g.tgenabled <> 'D')
+  select exists (select 1 from pg_trigger g where not g.tgisinternal and g.tgenabled <> 'D'
+                   and (g.tgrelid = tbl or g.tgrelid in (select p.relid from pg_partition_tree(tbl) p)))
 $$;
 
 -- The rows of watched tables that rows hang on, however many steps up: { table: { key as text: row } }. To see what
@@ -1159,9 +1161,12 @@ begin
     begin
       execute format('delete from %s t using %s s where %s', tbl, source,
         firehose_replay_equal_sql('t', key_cols, 's', key_cols)) using rows;
-    exception when integrity_constraint_violation or raise_exception then
-      -- A row that may not be deleted is not: its insert is tried all the same, and counted only if it went through.
-      null;
+    exception when others then
+      -- A row that may not be deleted is not, whoever says so and by whatever code: its insert is tried all the same,
+      -- and counted only if it went through. What may pass by itself is thrown.
+      if sqlstate ~ '^(08|40|53|55|57|58)' then
+        raise;
+      end if;
     end;
     later := firehose_replay_above(tbl, plain, watched);
     observed := observed || firehose_replay_moved(earlier, later);
@@ -1321,7 +1326,7 @@ language sql stable security invoker set search_path = public, extensions, pg_te
         'primaryKey', (select to_jsonb(u.columns) from firehose_replay_unique_keys(t.oid::regclass) u where u.is_primary),
         'triggers', (
           select coalesce(jsonb_agg(g.tgname order by g.tgname), '[]') from pg_trigger g
-          where g.tgrelid = t.oid and not g.tgisinternal),
+          where g.tgrelid = any(parts.ids) and g.tgparentid = 0 and not g.tgisinternal),
         'triggerDetails', (
           select coalesce(jsonb_agg(jsonb_build_object(
             'name', g.tgname,
@@ -1334,7 +1339,7 @@ language sql stable security invoker set search_path = public, extensions, pg_te
             'function', jsonb_build_object('id', p.oid::text, 'schema', n.nspname, 'name', p.proname))
             order by g.tgname), '[]')
           from pg_trigger g join pg_proc p on p.oid = g.tgfoid join pg_namespace n on n.oid = p.pronamespace
-          where g.tgrelid = t.oid and not g.tgisinternal),
+          where g.tgrelid = any(parts.ids) and g.tgparentid = 0 and not g.tgisinternal),
         'rowSecurity', row_security_active(t.oid),
         'privileges', (
           select coalesce(jsonb_agg(privilege), '[]') from unnest(array['select', 'insert', 'update', 'delete']) privilege
@@ -1343,6 +1348,7 @@ language sql stable security invoker set search_path = public, extensions, pg_te
         'estimatedRows', t.reltuples::bigint
       ) order by t.relname), '[]')
       from pg_class t
+      cross join lateral (select array_agg(p.relid::oid) || t.oid as ids from pg_partition_tree(t.oid::regclass) p) parts
       where t.relnamespace = 'public'::regnamespace and t.relkind in ('r', 'p') and not t.relispartition),
     'foreignKeys', (
       select coalesce(jsonb_agg(jsonb_build_object(

@@ -356,8 +356,17 @@ describe('consent', () => {
     expect(skipping).toContain('stayed')
   })
 
+  test('stops too where so many are withdrawn only after the plan', async () => {
+    const before = await rowVersions(stack.production, OWN_TABLES)
+    const asked = { ...(await ask({ limits: { ...limits, maxAgeMs: 1 } })), share: undefined }
+    await expect(reconcileAsked(context, asked)).rejects.toThrow(/^9 of 18 records of other accounts/)
+    expect(await rowVersions(stack.production, OWN_TABLES)).toEqual(before)
+  })
+
   test('decides what comes back, and is asked for again when it has grown old', async () => {
-    const asked = await ask({ unreachable: 'skip', limits: { ...limits, maxAgeMs: 1 } })
+    await sql('delete from bsky_posts')
+    const policy: ConsentPolicy = { unreachable: 'skip', limits: { ...limits, maxAgeMs: 1 } }
+    const asked = await prepareWithConsent(context, { ...parts(), withParents: true }, policy)
     await putRecord(readers.leaves, `${SUBSCRIPTION}/${RKEY}`, null)
     await index(remove(uriOf('tombstoned')))
     const { result, counts } = await reconcileAsked(context, asked)
@@ -384,6 +393,8 @@ describe('consent', () => {
     })
     expect(rows.get('again')?.uri).toContain(NEW_RKEY)
     expect(rows.size).toBe(6)
+    // Told apart although there is a changed record, whose rows are looked at again.
+    expect(result.tables.find(({ table }) => table === 'bsky_posts')).toMatchObject({ ofParents: true })
     const mentions = result.tables.find(({ table }) => table === 'document_mentions_in_bsky')?.rows ?? []
     expect(Object.fromEntries(mentions.map(({ id, outcome }) => [nameIn(id), outcome]))).toEqual({
       stayed: 'restored',

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { leaflet } from '../../src/appview/leaflet/index.ts'
 import { assertDifferent } from '../../src/backup/backup-check.ts'
-import { droppedTables } from '../../src/backup/dropped-tables.ts'
+import { backupCatalog, droppedTables, refuseHiddenRows } from '../../src/backup/backup-schema.ts'
 import { extract, extractTo } from '../../src/backup/extract.ts'
 import type { Snapshot, SnapshotTable } from '../../src/backup/snapshot.ts'
 import { readSnapshot, writeSnapshot } from '../../src/backup/snapshot-file.ts'
@@ -527,11 +527,24 @@ describe('a backup of an older schema', () => {
       has: (name) => name !== 'notes' && has(name),
       table: (name) => ({ ...table(name), columns: table(name).columns.filter((c) => c.name !== 'grid') }),
     }
-    const options = { catalog: later, appview: APPVIEW }
-    expect(await droppedTables({ ...options, database: production })).toEqual([
+    expect(droppedTables(await readCatalog(production), later, APPVIEW)).toEqual([
       { table: 'kinds', columns: ['grid'] },
       { table: 'notes' },
     ])
-    expect(await droppedTables({ ...options, database: backup })).toEqual([])
+    expect(await backupCatalog(backup)).toBeUndefined()
+  })
+
+  test('whose rows are hidden from the key is refused, where it can be asked', async () => {
+    const theirs = await readCatalog(production)
+    const { table } = theirs
+    refuseHiddenRows(theirs, APPVIEW, backup)
+    for (const hidden of ['note_lines', 'entity_sets']) {
+      const hiding: Catalog = {
+        ...theirs,
+        table: (name) => ({ ...table(name), rowSecurity: name === hidden }),
+      }
+      expect(() => refuseHiddenRows(hiding, APPVIEW, backup)).toThrow(ConfigError)
+      expect(() => refuseHiddenRows(hiding, APPVIEW, backup)).toThrow(`backup database: "${hidden}"`)
+    }
   })
 })

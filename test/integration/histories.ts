@@ -57,9 +57,10 @@ export function histories(
     fc.array(fc.constantFrom(...indices), { minLength: 1, maxLength: 8, size: 'max' }),
   )
   const start = fc.record({ ranks: fc.constantFrom(2, 1, 0), variant: written })
+  const commits = fc.array(commit, { minLength: 1, maxLength: maxCommits, size: 'max' })
   return fc
-    .tuple(start, fc.tuple(...focus), fc.array(commit, { minLength: 1, maxLength: maxCommits, size: 'max' }))
-    .map(([{ ranks, variant: first }, chosen, commits]) => {
+    .tuple(start, fc.tuple(...focus), commits, fc.array(scenes(samples), { maxLength: 2 }))
+    .map(([{ ranks, variant: first }, chosen, ofCommits, ofScenes]) => {
       const inPlace = own
         .map((indices) =>
           indices
@@ -67,7 +68,7 @@ export function histories(
             .map((sample): Op => ({ sample, variant: (first + sample) % VARIANTS })),
         )
         .filter((ops) => ops.length > 0)
-      const later = commits.map(({ account, ops }) => {
+      const later = ofCommits.map(({ account, ops }) => {
         const among = chosen[account] ?? []
         const picked = ops.flatMap(({ pick, variant: said }): Op[] => {
           const sample = among[pick % among.length]
@@ -75,12 +76,77 @@ export function histories(
         })
         return [...new Map(picked.map((op) => [op.sample, op])).values()]
       })
+      for (const { at, ops } of ofScenes) {
+        later.splice(Math.floor(at * (later.length + 1)), 0, ...ops.map((op) => [op]))
+      }
       const history: History = [...inPlace, ...later]
       // For counterexamples: an index says nothing to anybody.
       return Object.defineProperty(history, fc.toStringMethod, {
         value: () => textOf(commitsOf(samples, history)),
       })
     })
+}
+
+interface Scene {
+  /** The part of the history after which it begins. */
+  at: number
+  ops: Op[]
+}
+
+/**
+ * What chance alone brings about too seldom: a parent that goes, and mostly comes back, while a record of the other
+ * account names it, and mostly a second one of the same collection that wants the same unique key.
+ */
+function scenes(samples: readonly HistorySample[]): fc.Arbitrary<Scene> {
+  const namings = namingsIn(samples)
+  return fc
+    .record({
+      naming: fc.constantFrom(...namings),
+      rival: fc.option(fc.nat(), { nil: undefined, freq: 4 }),
+      end: fc.constantFrom<Op['variant'][]>([0], [1, undefined, 2], []),
+      isFirstWithdrawn: fc.boolean(),
+      at: fc.double({ min: 0, max: 1, noNaN: true }),
+    })
+    .map(({ naming, rival, end, isFirstWithdrawn, at }) => {
+      const { parent, child, variant } = naming
+      const rivals = namings.filter((one) => one.parent === parent && areRivals(samples, one.child, child))
+      const second = rival === undefined ? undefined : rivals[rival % rivals.length]
+      return {
+        at,
+        ops: [
+          { sample: parent, variant: 0 },
+          { sample: child, variant },
+          ...(second === undefined ? [] : [{ sample: second.child, variant: second.variant }]),
+          { sample: parent, variant: undefined },
+          ...end.map((said) => ({ sample: parent, variant: said })),
+          ...(isFirstWithdrawn ? [{ sample: child, variant: undefined }] : []),
+        ],
+      }
+    })
+}
+
+/** That the child, in this variant, names a record of the other account. */
+interface Naming {
+  parent: number
+  child: number
+  variant: number
+}
+
+function namingsIn(samples: readonly HistorySample[]): Naming[] {
+  const variants = Array.from({ length: VARIANTS }, (_, variant) => variant)
+  return [...samples.entries()].flatMap(([child, sample]) =>
+    variants.flatMap((variant) => {
+      const text = JSON.stringify(sample.record(variant))
+      const isNamed = (parent: number) =>
+        didOf(samples[parent]) !== didOf(sample) && text.includes(samples[parent]?.uri ?? '')
+      return [...samples.keys()].filter(isNamed).map((parent) => ({ parent, child, variant }))
+    }),
+  )
+}
+
+function areRivals(samples: readonly HistorySample[], a: number, b: number): boolean {
+  const [one, other] = [samples[a], samples[b]]
+  return a !== b && didOf(one) === didOf(other) && collectionOf(one) === collectionOf(other)
 }
 
 /** What happens to one record in a commit. */

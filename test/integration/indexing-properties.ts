@@ -2,7 +2,6 @@
 
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Database } from '../../src/database/client.ts'
 import type { AppView, RecordEvent } from '../../src/events.ts'
 import type { StackOptions } from '../../src/stack/index.ts'
 import {
@@ -16,6 +15,7 @@ import {
   VARIANTS,
 } from './histories.ts'
 import { type IndexedWorld, index, startIndexedWorld } from './indexed-world.ts'
+import { mortal } from './mortal-database.ts'
 import { assertFor, type Effort, timeoutMsOf } from './timed-property.ts'
 
 export interface PropertyCase {
@@ -226,9 +226,9 @@ async function replayIn(
 /** One process after the other, each from the cursor that the one before it saved last. The last one lives. */
 async function liveThrough(world: IndexedWorld, { events }: Stream, plan: readonly Life[]): Promise<void> {
   let saved = 0
-  const dying: Promise<unknown>[] = []
+  const dying: Promise<void>[] = []
   for (const life of plan) {
-    const { database, kill, underWay } = mortal(world.databases[0])
+    const { database, kill, settled } = mortal(world.databases[0])
     const indexer = world.indexer({ database, maxBatchEvents: life.batch })
     const left = events.filter(({ seq }) => seq > saved).slice(0, life.events)
     for (const [number, event] of left.entries()) {
@@ -242,27 +242,11 @@ async function liveThrough(world: IndexedWorld, { events }: Stream, plan: readon
       }
     }
     kill()
-    dying.push(...underWay)
+    dying.push(settled())
   }
   await index(
     world.indexer(),
     events.filter(({ seq }) => seq > saved),
   )
-  await Promise.allSettled(dying)
-}
-
-/** A database whose client dies: what is under way may still be done, nothing is asked for any more. */
-function mortal(database: Database) {
-  const underWay = new Set<Promise<unknown>>()
-  let isDead = false
-  const call: Database['call'] = (name, batch) => {
-    if (isDead) return new Promise(() => undefined)
-    const answer = database.call(name, batch)
-    underWay.add(answer)
-    return answer
-  }
-  const kill = () => {
-    isDead = true
-  }
-  return { database: { ...database, call }, underWay, kill }
+  await Promise.all(dying)
 }

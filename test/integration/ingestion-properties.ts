@@ -9,7 +9,7 @@ import { saveCursor } from '../../src/database/cursors.ts'
 import { cidOfRecord } from '../../src/repo/record.ts'
 import { type Commit, commitsOf, type History, histories } from './histories.ts'
 import type { Following, Ingestion, Replay, Source } from './ingestion.ts'
-import { type Death, mortal } from './mortal-database.ts'
+import { type Death, type Mortal, mortal } from './mortal-database.ts'
 import { assertFor, type Effort, timeoutMsOf } from './timed-property.ts'
 
 /** A replay that comes while the live stream goes on. */
@@ -18,28 +18,35 @@ export interface Meanwhile {
   after: number
   account: number
   source: Source
+  /** Of what has passed by then, the part that a relay's window ends with. */
+  upTo: number
   batch: number
-  /** Whether everything else waits for its end. */
-  isAwaited: boolean
+  /** Everything else waits for its end; or nothing does; or it waits for the end of everything else, with what it has. */
+  turn: 'first' | 'beside' | 'last'
 }
 
 const batch = fc.integer({ min: 1, max: 12 })
+// Of a thousand: a number that says something to whoever reads it.
+const part = fc.nat(999).map((thousandths) => thousandths / 1000)
 const meanwhiles: fc.Arbitrary<Meanwhile[]> = fc.array(
   fc.record({
-    after: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+    after: part,
     account: fc.nat(1),
     source: fc.constantFrom<Source>('repo', 'relay'),
+    upTo: part,
     batch,
-    isAwaited: fc.boolean(),
+    turn: fc.constantFrom<Meanwhile['turn']>('first', 'beside', 'last'),
   }),
-  { minLength: 1, maxLength: 4 },
+  // Many from the start, of which most do no harm: an older state must meet a newer one of the same record.
+  { minLength: 1, maxLength: 8, size: 'max' },
 )
 const deaths: fc.Arbitrary<Death[]> = fc.array(
   fc.record({ call: fc.integer({ min: 1, max: 12 }), isSent: fc.boolean() }),
-  { minLength: 1, maxLength: 4 },
+  { minLength: 1, maxLength: 4, size: 'max' },
 )
 
-const MAX_COMMITS = 20
+/** Besides those of scenes. Each takes a PDS some 20 ms. */
+const MAX_COMMITS = 12
 
 /** @param open called by the tests, once what it needs has been started */
 export function describeIngestionProperties(open: () => Ingestion, effort: Effort): void {
@@ -89,14 +96,14 @@ export function describeIngestionProperties(open: () => Ingestion, effort: Effor
       assertOf(fc.record({ batch, replays: meanwhiles }), async (ingestion, commits, plan) => {
         const start = await begin(ingestion)
         // While it is written, so that replays find the repo as it is in between.
-        const end = await liveWhileWritten(ingestion, commits, { start, ...plan })
+        const seqs = await liveWhileWritten(ingestion, commits, { start, ...plan })
         const whileWritten = await found(ingestion, commits, 'by URI')
         // And behind the repo, as a consumer that catches up is.
         await ingestion.world.empty()
-        await liveBehind(ingestion, commits, { window: [start, end], ...plan })
+        await liveBehind(ingestion, commits, { start, seqs, ...plan })
         const behind = await found(ingestion, commits)
 
-        await replayed(ingestion, everything(ingestion, [start, end]))
+        await replayed(ingestion, everything(ingestion))
         const rows = await ingestion.derived()
         expect({ live: 'while it is written', rows: whileWritten }).toEqual({
           live: 'while it is written',
@@ -113,13 +120,19 @@ export function describeIngestionProperties(open: () => Ingestion, effort: Effor
       assertOf(fc.record({ batch, deaths }), async (ingestion, commits, plan) => {
         const start = await begin(ingestion)
         const writing = writeAll(ingestion, commits)
-        for (const death of plan.deaths) await liveUntil(ingestion, { death, batch: plan.batch, writing })
+        const settling: Promise<void>[] = []
+        for (const death of plan.deaths) {
+          const { settled } = await liveUntil(ingestion, { death, batch: plan.batch, writing })
+          // What the dead one had sent may still be under way while the next one lives.
+          settling.push(settled())
+        }
         const end = await writing
         const last = ingestion.follow({ cursor: (await ingestion.cursor()) ?? start, batch: plan.batch })
         await last.reached(end)
         await last.stop()
+        await Promise.all(settling)
         const rows = await found(ingestion, commits)
-        await replayed(ingestion, everything(ingestion, [start, end]))
+        await replayed(ingestion, everything(ingestion))
         expect(rows).toEqual(await ingestion.derived())
       }),
     timeoutMs,
@@ -197,8 +210,8 @@ function replayOf(
 }
 
 /** Both repos as they are, in batches of the usual size. */
-export function everything(ingestion: Ingestion, window: Window): Replay[] {
-  return [0, 1].map((account) => replayOf(ingestion, { source: 'repo', account, batch: 500 }, window))
+export function everything(ingestion: Ingestion): Replay[] {
+  return [0, 1].map((account) => replayOf(ingestion, { source: 'repo', account, batch: 500 }, [0, 0]))
 }
 
 /** Into empty tables, one after the other. */
@@ -208,66 +221,93 @@ export async function replayed(ingestion: Ingestion, replays: readonly Replay[])
 }
 
 interface Plan {
+  start: number
   batch: number
   replays: readonly Meanwhile[]
 }
 
-/** @returns the seq of the last commit */
+/** The replays of a plan, beside the live stream. */
+class Replays {
+  readonly #ingestion: Ingestion
+  readonly #plan: Plan
+  readonly #running: Promise<void>[] = []
+  readonly #liveIsOver = Promise.withResolvers<void>()
+
+  constructor(ingestion: Ingestion, plan: Plan) {
+    this.#ingestion = ingestion
+    this.#plan = plan
+  }
+
+  /** Those that are due when this one of so many has passed. */
+  due(number: number, total: number): Meanwhile[] {
+    return this.#plan.replays.filter(({ after }) => Math.floor(after * total) === number)
+  }
+
+  /** @param seqs of the commits that have been told. @returns when everything else may go on */
+  async start(one: Meanwhile, seqs: readonly number[]): Promise<void> {
+    const { start } = this.#plan
+    const until = seqs[Math.floor(one.upTo * seqs.length)] ?? start
+    const replay = replayOf(this.#ingestion, one, [start, until])
+    const running = this.#ingestion.replay(replay, one.turn === 'last' ? this.#liveIsOver.promise : undefined)
+    // Whoever waits for all of them hears of it.
+    running.catch(() => undefined)
+    this.#running.push(running)
+    if (one.turn === 'first') await running
+  }
+
+  async finish(live: Following, end: number): Promise<void> {
+    await live.reached(end)
+    await live.stop()
+    this.#liveIsOver.resolve()
+    await Promise.all(this.#running)
+  }
+}
+
+/** @returns the seqs of the commits */
 async function liveWhileWritten(
   ingestion: Ingestion,
   commits: readonly Commit[],
-  { start, batch: size, replays }: Plan & { start: number },
-): Promise<number> {
+  plan: Plan,
+): Promise<number[]> {
   const { repos } = ingestion
-  const live = ingestion.follow({ cursor: start, batch: size })
-  const replaying: Promise<void>[] = []
-  let end = start
+  const replays = new Replays(ingestion, plan)
+  const live = ingestion.follow({ cursor: plan.start, batch: plan.batch })
+  const revs: string[] = []
+  const seqs = () => Promise.all(revs.map((rev) => repos.seqOf(rev)))
   for (const [number, commit] of commits.entries()) {
-    const rev = await repos.write(commit)
-    const due = replays.filter(({ after }) => Math.floor(after * commits.length) === number)
-    if (due.length === 0 && number < commits.length - 1) continue
-    end = await repos.seqOf(rev)
-    for (const one of due) {
-      const replay = ingestion.replay(replayOf(ingestion, one, [start, end]))
-      replaying.push(replay)
-      if (one.isAwaited) await replay
-    }
+    revs.push(await repos.write(commit))
+    for (const one of replays.due(number, commits.length)) await replays.start(one, await seqs())
   }
-  await Promise.all([live.reached(end), ...replaying])
-  await live.stop()
-  return end
+  const all = await seqs()
+  await replays.finish(live, all.at(-1) ?? plan.start)
+  return all
 }
 
 async function liveBehind(
   ingestion: Ingestion,
   commits: readonly Commit[],
-  { window, batch: size, replays }: Plan & { window: Window },
+  { seqs, ...plan }: Plan & { seqs: readonly number[] },
 ): Promise<void> {
+  const replays = new Replays(ingestion, plan)
   const total = commits.reduce((count, { writes }) => count + writes.length, 0)
-  const replaying: Promise<void>[] = []
   const onEvent = async (count: number): Promise<void> => {
-    for (const one of replays.filter(({ after }) => Math.floor(after * total) === count)) {
-      const replay = ingestion.replay(replayOf(ingestion, one, window))
-      replaying.push(replay)
-      if (one.isAwaited) await replay
-    }
+    for (const one of replays.due(count, total)) await replays.start(one, seqs)
   }
-  const live = ingestion.follow({ cursor: window[0], batch: size, onEvent })
-  await live.reached(window[1])
-  await Promise.all(replaying)
-  await live.stop()
+  const live = ingestion.follow({ cursor: plan.start, batch: plan.batch, onEvent })
+  await replays.finish(live, seqs.at(-1) ?? plan.start)
 }
 
 /** One life of a consumer, from the cursor that is saved. It ends by its death, or when there is nothing left. */
 async function liveUntil(
   ingestion: Ingestion,
   { death, batch: size, writing }: { death: Death; batch: number; writing: Promise<number> },
-): Promise<void> {
+): Promise<Mortal> {
   const cursor = (await ingestion.cursor()) ?? 0
-  const { database, guarded, died, kill, settled } = mortal(ingestion.world.databases[0], death)
+  const life = mortal(ingestion.world.databases[0], death)
+  const { database, guarded, died, kill } = life
   const live: Following = ingestion.follow({ cursor, batch: size, database, guarded, drainMs: 1 })
   await Promise.race([died, writing.then((end) => live.reached(end))])
   kill()
   await live.abandon()
-  await settled()
+  return life
 }

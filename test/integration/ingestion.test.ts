@@ -12,8 +12,8 @@ beforeAll(async () => {
 afterAll(() => ingested?.[Symbol.asyncDispose]())
 
 describe('leaflet', () => {
-  describeIngestionProperties(() => ingested.ingestionOf('leaflet'), { runs: 12, timeLimitMs: 6_000 })
+  describeIngestionProperties(() => ingested.ingestionOf('leaflet'), { runs: 12, timeLimitMs: 5_000 })
 })
 describe('gardens', () => {
-  describeIngestionProperties(() => ingested.ingestionOf('gardens'), { runs: 3, timeLimitMs: 2_000 })
+  describeIngestionProperties(() => ingested.ingestionOf('gardens'), { runs: 3, timeLimitMs: 1_000 })
 })

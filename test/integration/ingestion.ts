@@ -47,7 +47,8 @@ export interface Ingestion {
   world: IndexedWorld
   rankOf: (collection: string) => number
   follow(options: FollowOptions): Following
-  replay(replay: Replay): Promise<void>
+  /** @param turn what it has read waits for it */
+  replay(replay: Replay, turn?: Promise<void>): Promise<void>
   cursor(): Promise<number | undefined>
   /** What replay and live ingestion agree on, see `IndexedWorld.derived`. */
   derived(): Promise<Record<string, unknown[]>>
@@ -133,9 +134,16 @@ function ingestionOf(stack: Stack, repos: WrittenRepos, network: Network, given:
     states: () => stack.production.query('select uri, rev, cid, deleted from record_state order by uri'),
     cursor: () => readCursor(first, service),
     follow: (options) => follow(appview, repos, network, { database: first, ...options }),
-    async replay({ source, did, window, batch }) {
+    async replay({ source, did, window, batch }, turn) {
       // Its own connections and its own indexer, as a process of its own has.
-      const sink = new Indexer({ appview, database: second, maxBatchEvents: batch })
+      const indexer = new Indexer({ appview, database: second, maxBatchEvents: batch })
+      const sink: EventSink = {
+        async handle(event) {
+          await turn
+          await indexer.handle(event)
+        },
+        flush: () => indexer.flush(),
+      }
       if (source === 'repo') {
         await replayRepo({ did, sink, rankOf: rank, ...network })
         return

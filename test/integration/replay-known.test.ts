@@ -9,6 +9,7 @@ import { openDatabase } from '../../src/database/client.ts'
 import { type DeadLetter, readDeadLetters } from '../../src/database/dead-letters.ts'
 import { readReceipt } from '../../src/database/receipts.ts'
 import { UnavailableError } from '../../src/errors.ts'
+import { writeBrokenRepo } from '../../src/indexer/dead-letters.ts'
 import { silentLogger } from '../../src/logger.ts'
 import { createFetch } from '../../src/network/fetch.ts'
 import { createIdentity } from '../../src/network/identity.ts'
@@ -260,6 +261,29 @@ describe('an account that a relay says is gone', () => {
     expect(await titles()).toEqual([])
   })
 
+  test('that comes back while nobody listens has its records again after the gap', async () => {
+    await write('one')
+    await replayAccount(context, account.did)
+    await call('deactivateAccount')
+    expect(await ask()).toEqual({ outcome: 'deleted', count: 1 })
+    await call('activateAccount')
+    await afterGap()
+    expect(await titles()).toEqual(['one'])
+  })
+
+  test('whose host asks for minutes is left to a letter: frames of others wait behind it', async () => {
+    await stack.production.query('delete from dead_letters')
+    const busyFor = (ms: number) => () =>
+      Promise.reject(new UnavailableError('the host answered 429', { retryAtMs: Date.now() + ms }))
+    const xrpc: Xrpc = { ...context.network.xrpc, getRepoStatus: busyFor(60_000) }
+    const answers = liveAnswers(
+      { ...deleting(), network: { ...context.network, xrpc } } as CliContext,
+      'wss://relay.example',
+    )
+    await answers.onAccount(claim())
+    expect(await letters()).toEqual([{ uri: `at://${account.did}`, code: 'ACCOUNT' }])
+  }, 20_000)
+
   test('stays when nobody who knows can be asked; a letter asks again', async () => {
     await stack.production.query('delete from dead_letters')
     await write('one')
@@ -345,6 +369,17 @@ describe('a broken repo', () => {
     await broken()
     expect(asked).toEqual([account.did])
   })
+})
+
+test('what a broken frame named as deleted outlives the letters that follow it', async () => {
+  const { did } = account
+  await stack.production.query('delete from dead_letters')
+  const deletes = [{ collection: DOCUMENT, rkey: 'x' }]
+  await writeBrokenRepo(context.production, { did, seq: 1, rev: '', reason: 'away', deletes })
+  await writeBrokenRepo(context.production, { did, seq: 2, rev: '', reason: 'away' })
+  await writeBrokenRepo(context.production, { did, seq: 3, rev: '', reason: 'away' })
+  const kept = await stack.production.query('select event from dead_letters order by id')
+  expect(kept.map(({ event }) => event)).toEqual([JSON.stringify({ deletes }), '{}'])
 })
 
 test('a window of the past does not take back what the index has reached since', async () => {

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { Snapshot } from '../../backup/snapshot.ts'
 import { readSnapshot } from '../../backup/snapshot-file.ts'
 import { ConfigError, EXIT, type ExitCode } from '../../errors.ts'
 import { latestCommit } from '../../pds/repo.ts'
@@ -6,6 +7,7 @@ import { overwrittenBy, type ReconcileResult } from '../../reconcile/apply.ts'
 import type { IncludeDerived } from '../../reconcile/included.ts'
 import type { ReconcilePlan } from '../../reconcile/plan.ts'
 import { assertCaughtUp, type PrepareReconcileOptions } from '../../reconcile/reconcile.ts'
+import { createMask } from '../../report/mask.ts'
 import {
   type AskedReconcile,
   assertAccepted,
@@ -16,6 +18,7 @@ import {
   withdrawnText,
 } from '../../restore/consent.ts'
 import { assertAuthorActive } from '../../restore/consent-author.ts'
+import { maskedReconcile } from '../../restore/masked-reconcile.ts'
 import { refusedByPlan, refusedOf, writtenOtherwise } from '../../restore/write.ts'
 import { assertKnown } from '../../restore/write-scope.ts'
 import type { DefineCommand } from '../command.ts'
@@ -101,12 +104,12 @@ export const reconcileCommand: DefineCommand = (program: Command, done) => {
         const consent = consentPolicyOf(options, signal)
         const asked = await askWithProgress(context, step, consent, isQuiet)
         if (options.review !== undefined) await writeReviewOf(options.review, context, asked)
-        if (options.dryRun) return sayDryRun(asked, isQuiet)
+        if (options.dryRun) return sayDryRun(context, asked, isQuiet)
         await assertAccepted(asked, consent)
         if (!isQuiet) sayWithoutRecords(asked.prepared.plan)
         await keepOverwrittenRows(context, asked)
         const reconciled = await applyWithProgress(context, asked, { isQuiet, signal })
-        if (isQuiet) printJson({ ...reconciled.result, consent: reconciled.counts })
+        if (isQuiet) printJson({ ...shown(context, reconciled.result, snapshot), consent: reconciled.counts })
         else sayReconciled(reconciled)
         return reconcileExitCode(reconciled.result)
       })
@@ -139,8 +142,9 @@ async function keepOverwrittenRows(context: CliContext, { parts, prepared }: Ask
   say(`${overwritten.length} rows are overwritten; as they are now they are kept in ${folder.path}/${name}`)
 }
 
-function sayDryRun(asked: AskedReconcile, isJson: boolean): ExitCode {
-  if (isJson) printJson({ ...asked.prepared.plan, consent: asked.counts })
+function sayDryRun(context: CliContext, asked: AskedReconcile, isJson: boolean): ExitCode {
+  const { prepared, parts, counts } = asked
+  if (isJson) printJson({ ...shown(context, prepared.plan, parts.snapshot), consent: counts })
   else {
     sayReconcilePlan(asked.prepared.plan)
     sayWithoutRecords(asked.prepared.plan)
@@ -148,6 +152,15 @@ function sayDryRun(asked: AskedReconcile, isJson: boolean): ExitCode {
   }
   if (asked.share !== undefined) say(withdrawnText(asked.share))
   return EXIT.complete
+}
+
+/** What is printed is kept in logs and pasted into tickets. */
+function shown<Value extends ReconcilePlan | ReconcileResult>(
+  { appview }: CliContext,
+  value: Value,
+  snapshot: Snapshot,
+): Value {
+  return maskedReconcile(value, snapshot, createMask(appview))
 }
 
 function databaseOf({ appview, production }: CliContext) {

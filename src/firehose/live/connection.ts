@@ -20,13 +20,15 @@ export interface ConnectionOptions {
   onMessage: (bytes: Uint8Array) => Promise<'go on' | 'reconnect'>
   /** How long an attempt may take until the relay has agreed to send, in milliseconds. @defaultValue 30000 */
   handshakeTimeoutMs?: number
+  /** Silence after which the relay must answer a ping, within as long again, in milliseconds. @defaultValue 10000 */
+  heartbeatMs?: number
   signal: AbortSignal
 }
 
 const FIRST_DELAY_MS = 1000
 /** A relay that comes back is found within a minute. */
 const MAX_DELAY_MS = 60_000
-/** After so long without a byte a relay is asked for a sign of life, and has as long to give it. */
+/** A relay of any size has something to say sooner. */
 const HEARTBEAT_MS = 10_000
 
 /**
@@ -56,6 +58,7 @@ class ConsumerError extends Error {}
 
 /** Reads until the connection ends or is to be opened anew. @returns why; undefined: on our own account */
 async function readConnection(options: ConnectionOptions, onRead: () => void): Promise<unknown> {
+  const { heartbeatMs = HEARTBEAT_MS } = options
   const messages = new ReadAhead(options.readAheadBytes)
   let isClosed = false
   let isPaused = false
@@ -87,7 +90,7 @@ async function readConnection(options: ConnectionOptions, onRead: () => void): P
     options.onConnect()
     for (let isAsked = false; ; ) {
       // What came before the end counts: first it is read, then the end is looked at.
-      const waited = messages.isEmpty && !isClosed ? await settled(opened.wait(HEARTBEAT_MS)) : 'passed'
+      const waited = messages.isEmpty && !isClosed ? await settled(opened.wait(heartbeatMs)) : 'passed'
       for (let bytes = messages.take(); bytes !== undefined; bytes = messages.take()) {
         const next = await options
           .onMessage(bytes)
@@ -133,6 +136,9 @@ async function settled<T>(wait: Promise<T>): Promise<T | { error: unknown }> {
   }
 }
 
+/** What a message takes beside its bytes: a relay may send any number of empty ones. */
+const OVERHEAD_BYTES = 200
+
 /** Messages that have been received and not read. */
 class ReadAhead {
   readonly #maxBytes: number
@@ -159,7 +165,7 @@ class ReadAhead {
 
   add(message: Buffer): void {
     this.#messages.push(message)
-    this.#bytes += message.length
+    this.#bytes += message.length + OVERHEAD_BYTES
   }
 
   take(): Uint8Array | undefined {
@@ -169,7 +175,7 @@ class ReadAhead {
       this.#next = 0
       return undefined
     }
-    this.#bytes -= message.length
+    this.#bytes -= message.length + OVERHEAD_BYTES
     // A Buffer is no Uint8Array to whoever compares or prints it.
     return new Uint8Array(message.buffer, message.byteOffset, message.length)
   }

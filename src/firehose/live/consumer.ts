@@ -218,7 +218,7 @@ export class LiveConsumer {
     }
     const arrival = ++this.#arrivals
     const did = didOf(frame)
-    const done = this.#tracker.begin(seq, () => this.#passed(seq, frame))
+    const done = this.#tracker.begin(seq, this.#passing(seq, { did, time: frame.time }))
     this.#handler.arrived(frame)
     this.#queue.add(did, bytes, async () => {
       const outcome = await this.#handler.handle({ frame, bytes, arrival })
@@ -233,7 +233,12 @@ export class LiveConsumer {
     while (this.#tracker.aheadCount >= MAX_AHEAD && !this.#ending.signal.aborted) await sleep(10)
   }
 
-  #passed(seq: number, frame?: Frame): void {
+  /** Made here, where it can hold no frame: its blocks would be kept for as long as one before it is under way. */
+  #passing(seq: number, frame: { did: string; time: string }): () => void {
+    return () => this.#passed(seq, frame)
+  }
+
+  #passed(seq: number, frame?: { did: string; time: string }): void {
     this.#status.handledSeq = seq
     if (frame === undefined) return
     const timeMs = Date.parse(frame.time)
@@ -241,7 +246,7 @@ export class LiveConsumer {
       this.#status.handledTimeMs = timeMs
       this.#status.handledLagMs = Math.max(0, Date.now() - timeMs)
     }
-    this.#options.onFrame?.({ seq, did: didOf(frame) })
+    this.#options.onFrame?.({ seq, did: frame.did })
   }
 
   #count(outcome: FrameOutcome): void {
@@ -270,7 +275,7 @@ export class LiveConsumer {
     }
     await this.#room()
     const arrival = ++this.#arrivals
-    const done = this.#tracker.begin(seq)
+    const done = this.#tracker.begin(this.#received)
     // Where nobody is named it waits for nobody: a lane of its own, which no DID has.
     this.#queue.add(dids.join(' '), bytes.length, async () => {
       for (const did of dids)

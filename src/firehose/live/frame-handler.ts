@@ -33,8 +33,11 @@ import {
 export const MAX_FRAME_BYTES = 5 * 1024 ** 2
 
 const MAX_REPLAY_MS = 600_000
-/** After its signal, what a replay may wait for: a silent host for a minute, then a note in the database. */
-const SETTLE_REPLAY_MS = 120_000
+/**
+ * After its signal, what a replay may wait for: one answer that comes as slowly as is allowed (30 s until it begins,
+ * two minutes until it is whole), then a note in the database.
+ */
+const SETTLE_REPLAY_MS = 300_000
 
 /** Repos whose last commit is remembered, at some 300 bytes each. */
 const MAX_KNOWN_REPOS = 100_000

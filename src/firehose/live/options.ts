@@ -116,7 +116,7 @@ export interface LiveOptions {
   maxReplays?: number
   /**
    * How long `onBrokenRepo` may take until its signal aborts, in milliseconds: as long as it runs the cursor stands,
-   * and a busy relay has to wait at last. It has another two minutes to settle; then the consumer ends with an
+   * and a busy relay has to wait at last. It has another five minutes to settle; then the consumer ends with an
    * UnavailableError, the cursor before the repo. @defaultValue 600000
    */
   maxReplayMs?: number

@@ -1,6 +1,6 @@
 /** One frame under way: its seq, and what to call when it is done with. */
 interface Entry {
-  seq: number
+  seq: number | undefined
   isDone: boolean
   onPassed: (() => void) | undefined
 }
@@ -27,7 +27,7 @@ export class SeqTracker {
 
   /** Nothing before this one is anybody's business here: the consumer began with the frame after it. */
   startAfter(seq: number): void {
-    this.#safe ??= seq
+    if (this.aheadCount === 0) this.#safe ??= seq
   }
 
   /** Frames that are not passed yet: unfinished ones, and finished ones after them. */
@@ -36,10 +36,11 @@ export class SeqTracker {
   }
 
   /**
+   * @param seq undefined: of a message before any position is known, which is waited for and moves nothing
    * @param onPassed called once this frame and all before it are finished, in the order of the stream
    * @returns what to call when the frame is finished
    */
-  begin(seq: number, onPassed?: () => void): () => void {
+  begin(seq: number | undefined, onPassed?: () => void): () => void {
     const entry: Entry = { seq, isDone: false, onPassed }
     this.#entries.push(entry)
     return () => {
@@ -54,7 +55,7 @@ export class SeqTracker {
       if (entry?.isDone !== true) break
       // Not kept until the array is cut: what is told of passing may hold a whole frame.
       this.#entries[this.#head++] = undefined
-      this.#safe = entry.seq
+      this.#safe = entry.seq ?? this.#safe
       entry.onPassed?.()
     }
     if (this.#head < CUT_AFTER && this.#head < this.#entries.length) return

@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { access, constants, mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
+import { ConfigError, messageOf } from '../../errors.ts'
 import { CSV_HEADER, csvLines } from './csv.ts'
 import type { ReviewedRow } from './reviewed-row.ts'
 import { statementOf } from './statement.ts'
@@ -21,13 +22,34 @@ const SQL_HEAD = `-- What a reconcile would insert and set, for a second pair of
 `
 
 /**
+ * Makes sure that a review can be written, before anything is done that it is to be a review of.
+ *
+ * @param folder is made where it is missing
+ * @throws ConfigError when it cannot be written to
+ */
+export async function openReviewFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await access(folder, constants.W_OK)
+  } catch (cause) {
+    throw new ConfigError(`The review cannot be written to ${folder}: ${messageOf(cause)}`, {
+      hint: 'Name a folder that you may write to.',
+      cause,
+    })
+  }
+}
+
+/**
  * Writes the rows that a reconcile plan would insert or change, as CSV and as SQL, readable by their owner only.
  *
  * @param folder is made where it is missing; files of an earlier review are replaced
+ * @throws ConfigError when it cannot be written to
  */
 export async function writeReview(folder: string, rows: Iterable<ReviewedRow>): Promise<ReviewFiles> {
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  await openReviewFolder(folder)
   const files = { csv: join(folder, 'reconcile.csv'), sql: join(folder, 'reconcile.sql') }
+  // One that others may read would stay so.
+  for (const file of [files.csv, files.sql]) await rm(file, { force: true })
   const csv = createWriteStream(files.csv, { mode: 0o600 })
   const sql = createWriteStream(files.sql, { mode: 0o600 })
   const written = Promise.all([finished(csv), finished(sql)])

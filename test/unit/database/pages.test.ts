@@ -3,7 +3,7 @@ import { type Database, openDatabase } from '../../../src/database/client.ts'
 import { type ExactRow, readPages } from '../../../src/database/exact.ts'
 
 interface Server {
-  /** What each count answers, one after the other; the last one stays. */
+  /** What the first page counts, and what is counted after the last one; the same where none is given. */
   counts: number[]
   /** Rows as long as this. */
   rowChars?: number
@@ -14,12 +14,10 @@ interface Server {
 
 /** A table of numbered rows behind an API that cuts and counts as it is told. */
 async function read(server: Server): Promise<{ rows: ExactRow[]; sizes: number[] }> {
-  const counts = [...server.counts]
   const sizes: number[] = []
-  const answer = (url: URL, method: string): Response => {
+  const answer = (url: URL, { method, headers }: RequestInit): Response => {
     if (method === 'HEAD') {
-      const count = counts.length > 1 ? counts.shift() : counts[0]
-      return new Response(null, { headers: { 'content-range': `*/${count}` } })
+      return new Response(null, { headers: { 'content-range': `*/${server.counts[1] ?? server.counts[0]}` } })
     }
     const asked = Number(url.searchParams.get('limit'))
     sizes.push(asked)
@@ -29,7 +27,8 @@ async function read(server: Server): Promise<{ rows: ExactRow[]; sizes: number[]
       c0: `${last + i + 1}`,
       c1: 'x'.repeat(server.rowChars ?? 1),
     }))
-    return Response.json(rows)
+    const counted = new Headers(headers).get('prefer')?.includes('count=exact')
+    return Response.json(rows, { headers: { 'content-range': `0-9/${counted ? server.counts[0] : '*'}` } })
   }
   const rows: ExactRow[] = []
   const table = { table: 't', columns: ['id', 'text'], key: ['id'] }
@@ -37,10 +36,10 @@ async function read(server: Server): Promise<{ rows: ExactRow[]; sizes: number[]
   return { rows, sizes }
 }
 
-function databaseWith(answer: (url: URL, method: string) => Response): Database {
+function databaseWith(answer: (url: URL, init: RequestInit) => Response): Database {
   const database = openDatabase({ url: 'http://127.0.0.1:9', serviceKey: 'sb_secret_x', label: 'backup' })
   const rest: { fetch: typeof fetch } = Object(database.client).rest
-  rest.fetch = async (url, init) => answer(new URL(`${url}`), init?.method ?? 'GET')
+  rest.fetch = async (url, init) => answer(new URL(`${url}`), init ?? {})
   return database
 }
 
@@ -67,10 +66,12 @@ describe('pages', () => {
   })
 
   test.each<[string, Server]>([
-    ['a row comes meanwhile', { rowCount: 11, counts: [10, 11] }],
-    ['a row goes meanwhile', { rowCount: 9, counts: [10, 9] }],
-    ['one comes and is seen by neither count', { rowCount: 11, counts: [10, 10] }],
+    ['a row comes meanwhile', { rowCount: 151, counts: [150, 151] }],
+    ['a row comes where the pages have been', { rowCount: 150, counts: [150, 151] }],
+    ['a row goes meanwhile', { rowCount: 149, counts: [150, 149] }],
+    ['one comes and is seen by neither count', { rowCount: 151, counts: [150] }],
     ['a limit cuts answers and there is no more', { rowCount: 100, counts: [150] }],
+    ['the first page alone has more than there are', { rowCount: 11, counts: [10] }],
     ['rows are counted and none is given', { rowCount: 0, counts: [3] }],
     ['rows are given that are not counted', { rowCount: 3, counts: [0] }],
   ])('are refused when %s', async (_, server) => {

@@ -94,11 +94,24 @@ test('a message in fragments is one message, with control frames in between', ()
   expect({ pongs, closes }).toEqual({ pongs: 1, closes: 1 })
 })
 
+test('fragments without bytes and without end cost next to nothing', () => {
+  const empty = Buffer.alloc(256 * 1024)
+  const { matches, filter } = filtered([
+    frame(NEEDLE.subarray(0, 8), { isFinal: false }),
+    empty,
+    frame(NEEDLE.subarray(8), { opcode: 0 }),
+  ])
+  expect(matches).toEqual([NEEDLE.toString()])
+  expect(filter.messageCount).toBe(1)
+})
+
 describe('refuses', () => {
   test.each<[string, Buffer]>([
     ['a masked frame', Buffer.from([0x82, 0x81, 0, 0, 0, 0, 1])],
     ['a compressed frame', Buffer.from([0xc2, 1, 0])],
     ['a frame of an unknown kind', Buffer.from([0x83, 1, 0])],
+    ['a ping longer than one may be', frame(Buffer.alloc(126), { opcode: 9 })],
+    ['a ping in fragments', frame(Buffer.alloc(1), { opcode: 9, isFinal: false })],
     ['a continuation of nothing', Buffer.from([0x80, 1, 0])],
     ['two messages at once', Buffer.concat([frame(NEEDLE, { isFinal: false }), frame(NEEDLE)])],
   ])('%s', (_, bytes) => {

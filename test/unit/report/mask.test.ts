@@ -29,6 +29,13 @@ test.each([
   expect(masked).not.toContain(OTHER)
 })
 
+test('keeps a key that is a number out of reasons', () => {
+  const mask = createMask({ sensitiveColumns: ['rooms.pin'] })
+  const masked = mask.reason('guests', {}, 'held by rooms {"pin": 4711, "floor": 3}')
+  expect(masked).not.toContain('4711')
+  expect(masked).toContain('"floor":3')
+})
+
 test('long values are cut to where they differ', () => {
   const [a, b] = excerpts(
     `${'x'.repeat(5000)}A${'y'.repeat(5000)}`,

@@ -20,6 +20,19 @@ test('follows a relay that counts anew', () => {
   expect(tracker.safe).toBe(1)
 })
 
+test('waits for what came before any position was known, which is none itself', () => {
+  const tracker = new SeqTracker(undefined)
+  const unplaced = tracker.begin(undefined)
+  tracker.startAfter(6)
+  const placed = tracker.begin(7)
+  placed()
+  expect([tracker.safe, tracker.aheadCount]).toEqual([undefined, 2])
+  unplaced()
+  expect([tracker.safe, tracker.aheadCount]).toEqual([7, 0])
+  tracker.begin(undefined)()
+  expect(tracker.safe).toBe(7)
+})
+
 test('whatever the order of finishing: never past an unfinished frame, and all passed in order at the end', () => {
   fc.assert(
     fc.property(

@@ -1,7 +1,8 @@
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { ConfigError } from '../../../../src/errors.ts'
 import { csvLines } from '../../../../src/restore/review/csv.ts'
 import type { ReviewedRow } from '../../../../src/restore/review/reviewed-row.ts'
 import { statementOf } from '../../../../src/restore/review/statement.ts'
@@ -58,14 +59,17 @@ lines'
 test('the files are for their owner only, and replaced by the next review', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'firehose-replay-review-'))
   try {
-    await writeReview(join(folder, 'a'), [inserted, changed])
+    const first = await writeReview(join(folder, 'a'), [inserted, changed])
+    await chmod(first.csv, 0o644)
     const { csv, sql, rowCount } = await writeReview(join(folder, 'a'), [changed])
     expect(rowCount).toBe(1)
     for (const file of [csv, sql]) {
       expect((await stat(file)).mode & 0o777).toBe(0o600)
       expect(await readFile(file, 'utf8')).not.toContain('plantingCrops')
     }
-    await expect(writeReview(join(csv, 'b'), [changed])).rejects.toThrow('ENOTDIR')
+    const refused = writeReview(join(csv, 'b'), [changed])
+    await expect(refused).rejects.toThrow('ENOTDIR')
+    await expect(refused).rejects.toBeInstanceOf(ConfigError)
     await expect(
       writeReview(
         join(folder, 'c'),
