@@ -1030,18 +1030,21 @@ export type Database = {
           did: string
           finished_at: string
           rev: string
+          with_deletes: boolean
         }
         Insert: {
           commit: string
           did: string
           finished_at?: string
           rev: string
+          with_deletes?: boolean
         }
         Update: {
           commit?: string
           did?: string
           finished_at?: string
           rev?: string
+          with_deletes?: boolean
         }
         Relationships: []
       }

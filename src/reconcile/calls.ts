@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { rowId } from '../backup/snapshot.ts'
 import type { Database } from '../database/client.ts'
 import type { ExactRow } from '../database/exact.ts'
+import { isTooMuch } from '../database/failure.ts'
 import { retrying } from '../database/retry.ts'
 import { type DatabaseError, VerificationError } from '../errors.ts'
 import { ROW_OUTCOMES, type RowOutcome } from '../events.ts'
@@ -179,8 +180,9 @@ export async function observe(
   shape: object,
   rows: readonly SentRow[],
 ): Promise<Observed> {
-  return retrying(async () =>
-    observeAnswer.parse(await database.call('firehose_replay_observe', { ...shape, rows })),
+  return retrying(
+    async () => observeAnswer.parse(await database.call('firehose_replay_observe', { ...shape, rows })),
+    { giveUpOn: isTooMuch },
   )
 }
 

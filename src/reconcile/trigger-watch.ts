@@ -2,7 +2,9 @@ import { rowId, type SnapshotTable } from '../backup/snapshot.ts'
 import type { Catalog } from '../database/catalog.ts'
 import type { Database } from '../database/client.ts'
 import type { ExactRow } from '../database/exact.ts'
-import { type Inserted, observe } from './calls.ts'
+import { isTooMuch } from '../database/failure.ts'
+import { DatabaseError } from '../errors.ts'
+import { type Inserted, type Observed, observe } from './calls.ts'
 import { countableDefaults, triggeredBelow } from './columns.ts'
 import type { SentRow } from './sent-rows.ts'
 
@@ -87,7 +89,7 @@ export class TriggerWatch {
 
   /** Finds out what triggers keep in these columns of a table, where no insert has shown it yet. */
   async lookInto(table: string, columns: ReadonlySet<string>): Promise<void> {
-    const { catalog, tables, database } = this.#options
+    const { catalog, tables } = this.#options
     const countable = Object.keys(countableDefaults(catalog, table)).filter(
       (column) => columns.has(column) && !this.keeps(table, column),
     )
@@ -96,22 +98,36 @@ export class TriggerWatch {
       const source = tables.find((candidate) => candidate.table === child)
       if (source === undefined || source.rows.length === 0 || this.#tried.has(child)) continue
       this.#tried.add(child)
-      const rows = this.#rowsToTry(source)
-      const { observed, tried } = await observe(
-        database,
-        {
-          table: child,
-          key: source.key,
-          columns: this.columnsOf(source),
-          watch: tables.map((watched) => watched.table),
-          first: this.#rowsAbove(source, rows),
-        },
-        rows,
-      )
+      const { observed, tried } = await this.#tryOut(source)
       for (const found of observed) this.#keep(found)
       if (tried > 0) continue
       for (const column of countable) this.#unknown.add(`${table}.${column}`)
     }
+  }
+
+  /** With fewer rows where that many take too long, or are refused: what cannot be tried at all stays unknown. */
+  async #tryOut(source: SnapshotTable): Promise<Observed> {
+    const { tables, database } = this.#options
+    const rows = this.#rowsToTry(source)
+    for (let count = rows.length; count > 0; count = count >> 2) {
+      const some = rows.slice(0, count)
+      try {
+        return await observe(
+          database,
+          {
+            table: source.table,
+            key: source.key,
+            columns: this.columnsOf(source),
+            watch: tables.map((watched) => watched.table),
+            first: this.#rowsAbove(source, some),
+          },
+          some,
+        )
+      } catch (error) {
+        if (!(error instanceof DatabaseError) && !isTooMuch(error)) throw error
+      }
+    }
+    return { observed: [], tried: 0 }
   }
 
   /** What these rows hang on and what is not there yet, parents first: without it they could not be tried. */

@@ -174,7 +174,8 @@ async function isUnchanged(
   pdsUrl: string,
 ): Promise<boolean> {
   const receipt = await readReceipt(production, did)
-  if (receipt === undefined) return false
+  // A replay without deletes leaves what the author deleted while nobody listened.
+  if (!receipt?.withDeletes) return false
   const latest = await network.xrpc.getLatestCommit(pdsUrl, did)
   return latest.rev === receipt.rev && latest.cid === receipt.commit
 }

@@ -70,7 +70,11 @@ export async function replayAccountFromRelay(
 async function keepNewer(production: Database, receipt: CatchUpReceipt): Promise<CatchUpReceipt> {
   // Read anew: live ingestion or another replay may have gone on meanwhile.
   const known = await readReceipt(production, receipt.did)
-  if (known !== undefined && known.rev > receipt.rev) return known
-  await saveReceipt(production, receipt)
+  if (known !== undefined && known.rev > receipt.rev) {
+    const { did, rev, commit } = known
+    return { did, rev, commit }
+  }
+  // The window has its own deletes; those before it are as well known as they were.
+  await saveReceipt(production, { ...receipt, withDeletes: known?.withDeletes ?? false })
   return receipt
 }

@@ -90,7 +90,10 @@ export async function replayAccount(
   for (let round = 1; round <= MAX_ROUNDS; round++) {
     const replayed = await replayOnce(context, did, options)
     const { rev } = replayed.receipt
-    if (replayed.isCaughtUp) await saveReceipt(context.production, replayed.receipt)
+    if (replayed.isCaughtUp) {
+      const { withDeletes = false } = options
+      await saveReceipt(context.production, { ...replayed.receipt, withDeletes })
+    }
     if (options.atLeastRev === undefined || rev >= options.atLeastRev) return replayed
   }
   throw new RestoreError(

@@ -64,12 +64,14 @@ create table public.restore_marks (
 );
 create index restore_marks_did on public.restore_marks (did);
 
--- Receipts of finished replays: the index has reached this revision of the repo.
+-- Receipts of finished replays: the index has reached this revision of the repo; with_deletes says that the records
+-- which the repo no longer had were looked for, too.
 create table public.replay_receipts (
-  did         text primary key,
-  rev         text collate "C" not null,
-  commit      text not null,
-  finished_at timestamptz not null default now()
+  did          text primary key,
+  rev          text collate "C" not null,
+  commit       text not null,
+  with_deletes boolean not null default false,
+  finished_at  timestamptz not null default now()
 );
 
 -- Records of write requests that are too large for an event, kept until they are written. `records` is text: the
