@@ -13,13 +13,13 @@ import {
 import { answerAccount } from '../restore/account-status.ts'
 import { replayAccount } from '../restore/replay.ts'
 import { replayKnownAccounts } from '../restore/replay-known.ts'
-import { isNoneOfOurs } from '../restore/repo-interest.ts'
+import { holdsRecords, isNoneOfOurs } from '../restore/repo-interest.ts'
 import { believableRev } from './believable-rev.ts'
 import type { CliContext } from './context.ts'
 import { say } from './output.ts'
 
 type Answers = Required<Pick<LiveOptions, 'onBrokenRepo' | 'onGap' | 'onUnreadable' | 'onAccount'>> &
-  Pick<LiveOptions, 'onFailedEvent'>
+  Pick<LiveOptions, 'onFailedEvent' | 'holdsRecords'>
 
 /** How long a host is asked what became of its account: the frames behind wait, and a letter asks again. */
 const ACCOUNT_RETRY = { attempts: 3, firstDelayMs: 500, maxWaitMs: 5000 }
@@ -69,9 +69,9 @@ export function liveAnswers(context: CliContext, service: string, options: LiveA
       await writeAccountLetter(production, { ...account, reason })
     },
     onUnreadable: ({ uri = service, ...rest }) => writeUnreadable(production, { uri, ...rest }),
-    // Our own indexer writes its dead letters itself.
+    // Our own indexer knows its records, and writes its dead letters itself.
     ...(openSink === undefined
-      ? {}
+      ? { holdsRecords: (did: string) => holdsRecords(context, did) }
       : {
           onFailedEvent: (event: RecordEvent, error: unknown) =>
             writeDeadLetters(production, [{ event, code: HANDLER, error: messageOf(error) }]),

@@ -41,6 +41,23 @@ export async function isNoneOfOurs(
   }
 }
 
+/** Whether the index knows of a record of the account that stands; looked up by key, so that any account may be asked about. */
+export async function holdsRecords(
+  { production }: Pick<RestoreContext, 'production'>,
+  did: string,
+): Promise<boolean> {
+  const [, pattern = ''] = /^like\.(.*)$/.exec(ownedBy(did)) ?? []
+  const answer = await production.client
+    .from('record_state')
+    .select('uri')
+    .like('uri', pattern)
+    .eq('deleted', false)
+    .limit(1)
+  return (
+    production.check<unknown[]>({ ...answer, data: answer.data ?? [] }, { table: 'record_state' }).length > 0
+  )
+}
+
 async function holdsAnything(
   { appview, production }: Pick<RestoreContext, 'appview' | 'production'>,
   did: string,

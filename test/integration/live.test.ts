@@ -14,6 +14,7 @@ import { createXrpc } from '../../src/network/xrpc.ts'
 import type { WriteOp } from '../../src/pds/session.ts'
 import { cidOfRecord } from '../../src/repo/record.ts'
 import { replayAccount } from '../../src/restore/replay.ts'
+import { holdsRecords } from '../../src/restore/repo-interest.ts'
 import { ranksOf } from '../../src/restore/write.ts'
 import { type Account, type Stack, startStack } from '../../src/stack/index.ts'
 import { applyWrites } from './account-writes.ts'
@@ -178,6 +179,29 @@ describe('what arrives', () => {
     expect(syncs.some((message) => message.includes(newcomer.did))).toBe(true)
     expect(live.broken).toEqual([])
     expect(await sql(`select * from record_state where uri like 'at://${newcomer.did}%'`)).toEqual([])
+  })
+
+  test('an account that is known, and whose repo is empty by a #sync, has lost its records', async () => {
+    const asked: string[] = []
+    // A PDS announces a new account's first commit, too; one that an account has moved to need not.
+    proxy.change = (message) =>
+      message.includes('#commit') && !message.includes(account.did) ? undefined : message
+    const live = follow({
+      holdsRecords: async (did) => {
+        asked.push(did)
+        return holdsRecords({ production: database }, account.did)
+      },
+    })
+    await write(put('a', 'here'))
+    await live.until(has('here'))
+    const newcomer = await stack.createAccount(`known${accountCount}.test`)
+    await live.until(({ broken }) => broken.some(({ did }) => did === newcomer.did))
+    expect(asked).toEqual([newcomer.did])
+    expect(await holdsRecords({ production: database }, newcomer.did)).toBe(false)
+    await write(remove('a'))
+    await live.until(has())
+    await live.stop()
+    expect(await holdsRecords({ production: database }, account.did)).toBe(false)
   })
 
   test('of other collections nothing is asked, nothing is kept', async () => {

@@ -181,7 +181,8 @@ export class FrameHandler {
     }
     // A PDS announces each new account with a #sync of its empty repo. There is nothing to fetch then, and a replay
     // would run ahead of the account's first records and keep their side effects from happening.
-    const isNew = commit.isEmpty && !this.#chains.has(frame.did)
+    const isNew =
+      commit.isEmpty && !this.#chains.has(frame.did) && !(await this.#options.holdsRecords?.(frame.did))
     const isNews = !isNew && !this.#chains.isAt(frame.did, commit)
     if (isNews) await this.#broken(arrived, 'the host says that the repo must be fetched afresh (#sync)')
     this.#chains.advance(frame.did, commit.rev, commit.data)

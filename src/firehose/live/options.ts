@@ -90,6 +90,11 @@ export interface LiveOptions {
   gap?: Gap
   /** An account was deleted, taken down, deactivated or came back. The cursor waits for it. @defaultValue only logged */
   onAccount?: (account: AccountStatus) => Promise<void>
+  /**
+   * Asked when a `#sync` announces an empty repo of which the consumer has seen nothing: true where the index holds
+   * records of the account, which are gone then. @defaultValue no: an account that is new
+   */
+  holdsRecords?: (did: string) => Promise<boolean>
   /** An account's handle, keys or PDS may have changed; its cached identity has been dropped already. */
   onIdentity?: (identity: { did: string; seq: number }) => Promise<void>
   /**
