@@ -4,11 +4,11 @@ import type {
   DerivedTable,
   Handler,
   HandlerResult,
-  RecordEvent,
   RecordUpsert,
   Row,
   RowMutation,
 } from '../events.ts'
+import type { FoldedEvent } from './fold.ts'
 import { unstorableReason } from './storable.ts'
 
 /** What apply is given: see `firehose_replay_apply` in supabase/migrations. */
@@ -74,7 +74,7 @@ export function handlersOf(appview: AppView): Handlers {
  *
  * @param events one per record, see `foldEvents`; their collections have a handler
  */
-export function planBatch(events: readonly RecordEvent[], handlers: Handlers): BatchPlan {
+export function planBatch(events: readonly FoldedEvent[], handlers: Handlers): BatchPlan {
   const verdicts = new Map<string, Verdict>()
   const steps = new StepList()
   const records: Batch['records'] = []
@@ -97,10 +97,15 @@ export function planBatch(events: readonly RecordEvent[], handlers: Handlers): B
       for (const mutation of result.mutations) steps.add(handler.rank, uri, mutation)
     } else {
       verdicts.set(uri, result)
+      // It stands for no row; what the record was before went with the delete in between.
+      if (event.replacedDelete !== undefined) steps.delete(handler, uri)
     }
     // Of what becomes a dead letter the state is left alone, so that a retry is not stale.
     if (result.outcome !== 'dead-lettered') {
       records.push({ uri, rev: event.rev, cid: event.cid.toString(), deleted: false })
+    } else if (event.replacedDelete !== undefined) {
+      const { rev, prev } = event.replacedDelete
+      records.push({ uri, rev, cid: prev?.toString() ?? null, deleted: true })
     }
   }
   return { batch: { records, derives: derivedTables(handlers), steps: steps.inOrder() }, verdicts }

@@ -1,4 +1,7 @@
-import type { RecordEvent } from '../events.ts'
+import type { RecordDelete, RecordEvent } from '../events.ts'
+
+/** The last word about a record, and the delete that came before it in the same batch, if one did. */
+export type FoldedEvent = RecordEvent & { replacedDelete?: RecordDelete }
 
 /**
  * The last word about each record, in the order in which records were first named. Handlers are functions of the
@@ -8,8 +11,8 @@ import type { RecordEvent } from '../events.ts'
  * Events of one repo arrive in order; where sources are mixed the greater rev wins, and the later of equals (several
  * operations on one record in one commit).
  */
-export function foldEvents(events: readonly RecordEvent[]): RecordEvent[] {
-  const last = new Map<string, RecordEvent>()
+export function foldEvents(events: readonly RecordEvent[]): FoldedEvent[] {
+  const last = new Map<string, FoldedEvent>()
   for (const event of events) {
     const uri = event.uri.toString()
     const known = last.get(uri)
@@ -19,10 +22,17 @@ export function foldEvents(events: readonly RecordEvent[]): RecordEvent[] {
   return [...last.values()]
 }
 
-/** What only the event before it knew: that the record is new, or what a delete deleted. */
-function completed(event: RecordEvent, before: RecordEvent): RecordEvent {
-  if (event.event === 'update') return before.event === 'create' ? { ...event, event: 'create' } : event
-  if (event.event !== 'delete' || event.prev !== undefined) return event
+/**
+ * What only the event before it knew: that the record is new, or what a delete deleted; and that there was a delete,
+ * which takes the rows where the new record brings none.
+ */
+function completed(event: RecordEvent, before: FoldedEvent): FoldedEvent {
+  if (event.event !== 'delete') {
+    const deleted = before.event === 'delete' ? before : before.replacedDelete
+    const isNew = event.event === 'update' && before.event === 'create'
+    return { ...event, ...(isNew && { event: 'create' }), ...(deleted && { replacedDelete: deleted }) }
+  }
+  if (event.prev !== undefined) return event
   const prev = before.event === 'delete' ? before.prev : before.cid
   return prev === undefined ? event : { ...event, prev }
 }

@@ -113,6 +113,28 @@ export function describeHandlersContract(given: ContractCase): void {
     })
   })
 
+  describe('rows of a record that was deleted, and then written in a shape that is not fit', () => {
+    const unfit = () => put(child.uri, given.unfit)
+
+    test('are gone, in one batch as in three', async () => {
+      await index(said(parent), said(child))
+      await index(gone(child), unfit())
+      const state = await derivedState()
+      expect(await indexed(child)).toEqual([])
+      await empty()
+      await index(said(parent), said(child))
+      await indexOneByOne(gone(child), unfit())
+      expect(await derivedState()).toEqual(state)
+    })
+
+    test('are gone also where the record was made in the same batch, and stay gone for older events', async () => {
+      const older = said(child, 1)
+      await index(said(parent), said(child), gone(child), unfit())
+      expect(await indexed(child)).toEqual([])
+      expect((await index(older)).counts).toMatchObject({ stale: 1 })
+    })
+  })
+
   describe('revisions', () => {
     test('an older event never wins, nor an older delete', async () => {
       const [older, olderDelete] = [said(child, 1), gone(child)]
