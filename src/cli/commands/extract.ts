@@ -1,12 +1,12 @@
 import type { Command } from 'commander'
 import { extractTo } from '../../backup/extract.ts'
-import type { LackingTable, Snapshot } from '../../backup/snapshot.ts'
 import { EXIT } from '../../errors.ts'
 import { collectBlobsOf, sayCollectedBlobs } from '../blobs.ts'
 import type { DefineCommand } from '../command.ts'
 import { openBackup, openCatalog, openContext } from '../context.ts'
 import { DEFAULT_SNAPSHOT, didOption, examples, jsonOption } from '../options.ts'
 import { printJson, say } from '../output.ts'
+import { saySchemas } from '../schema-text.ts'
 
 export const extractCommand: DefineCommand = (program: Command, done) => {
   program
@@ -57,17 +57,4 @@ export const extractCommand: DefineCommand = (program: Command, done) => {
       }
       done(blobs && blobs.lacking.length > 0 ? EXIT.incomplete : EXIT.complete)
     })
-}
-
-/** How the backup's schema differs from production's: what that means for the rows is the reconcile plan's to say. */
-function saySchemas({ meta: { lacking = [], dropped = [] } }: Snapshot): void {
-  if (lacking.length > 0) say(`Production has, and the backup did not have: ${namesOf(lacking)}.`)
-  if (dropped.length > 0)
-    say(`The backup has, and production has no more (not in the snapshot): ${namesOf(dropped)}.`)
-}
-
-function namesOf(tables: readonly LackingTable[]): string {
-  return tables
-    .flatMap(({ table, columns }) => columns?.map((column) => `${table}.${column}`) ?? `table ${table}`)
-    .join(', ')
 }

@@ -25,6 +25,7 @@ import {
   yesOption,
 } from '../options.ts'
 import { type Progress, printJson, printReport, say, startProgress } from '../output.ts'
+import { saySchemas } from '../schema-text.ts'
 import { sessionsOf } from '../sessions.ts'
 import { addWritePlanOptions, type WritePlanFlags, writePlanOptions } from '../write-plan.ts'
 import { sayWritePlan } from '../write-plan-text.ts'
@@ -160,6 +161,7 @@ async function confirmRestore(
 ): Promise<boolean> {
   if (options.dryRun && options.json) printJson(plan)
   sayWritePlan(plan, options.engine)
+  saySchemas(snapshot)
   say(`Backup: ${snapshot.meta.from}. Production, which will be written to: ${production.name}.`)
   if (options.dryRun) return false
   return confirmProduction(production, options)
