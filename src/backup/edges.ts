@@ -58,16 +58,6 @@ export function referenceOf(
   return values.every((value) => value !== null) ? values : undefined
 }
 
-/** What rows of the child refer to, each combination once. */
-export function referencesOf(rows: Iterable<ExactRow>, edge: Pick<Edge, 'columns' | 'keys'>): string[][] {
-  const found = new Map<string, string[]>()
-  for (const row of rows) {
-    const values = referenceOf(row, edge)
-    if (values !== undefined) found.set(JSON.stringify(values), values)
-  }
-  return [...found.values()]
-}
-
 function declaredEdge(key: ForeignKey): Edge {
   const { name, child, columns, parent, parentColumns, onDelete, onUpdate, deferrable, initiallyDeferred } =
     key

@@ -12,7 +12,7 @@ export function newTables(appview: AppView, radius: BlastRadius): string[] {
 }
 
 /** All that the description names, whether or not this schema has it. */
-export function describedTables(appview: AppView): Set<string> {
+function describedTables(appview: AppView): Set<string> {
   return new Set([
     ...appview.roots.map(({ table }) => table),
     ...Object.keys(appview.sections),

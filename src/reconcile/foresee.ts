@@ -1,5 +1,6 @@
 import { derivedTable } from '../appview/derived.ts'
 import { rowId, type SnapshotTable } from '../backup/snapshot.ts'
+import { virtualKeysOf } from '../backup/unique-keys.ts'
 import type { Catalog } from '../database/catalog.ts'
 import type { Database } from '../database/client.ts'
 import type { ExactRow } from '../database/exact.ts'
@@ -42,7 +43,7 @@ async function foreseenTable(
   const later = plan.tables.filter(({ rows }) => rows.some(isInsert)).map(({ table }) => table)
   const columns = decidingColumns(source, { catalog, appview, later })
   if (columns === undefined) return planned
-  const virtualKeys = virtualKeysOf(appview, planned.table)
+  const virtualKeys = virtualKeysOf(catalog, appview, planned.table)
   const shape = { table: planned.table, key: source.key, columns, virtualKeys, later }
   const verdicts = new Map<string, Foreseen>()
   await overlapped(
@@ -79,11 +80,6 @@ function* meantRows(
   }
 }
 
-/** The unique keys of a table that the appview keeps and the schema does not declare. */
-export function virtualKeysOf({ virtualUniqueKeys }: AppView, table: string): (readonly string[])[] {
-  return (virtualUniqueKeys ?? []).filter((key) => key.table === table).map(({ columns }) => columns)
-}
-
 /** What must be known of a row to decide; undefined where nothing can be seen from outside. */
 function decidingColumns(
   source: SnapshotTable,
@@ -95,7 +91,7 @@ function decidingColumns(
   const lists = [
     ...(of === undefined ? [] : [[of]]),
     ...catalog.table(source.table).uniqueKeys.filter((key) => key.join() !== source.key.join()),
-    ...virtualKeysOf(appview, source.table),
+    ...virtualKeysOf(catalog, appview, source.table),
     ...catalog.foreignKeys
       .filter((key) => key.child === source.table && !later.includes(key.parent))
       .map(({ columns }) => columns),

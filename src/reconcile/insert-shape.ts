@@ -1,11 +1,11 @@
 import { derivedTable, recordColumn } from '../appview/derived.ts'
 import { rowId, type SnapshotTable } from '../backup/snapshot.ts'
+import { virtualKeysOf } from '../backup/unique-keys.ts'
 import { constantDefault } from '../database/catalog.ts'
 import type { ExactRow } from '../database/exact.ts'
 import { readRows } from './calls.ts'
 import { countableDefaults } from './columns.ts'
 import type { ConsentDecisions } from './consent/decision.ts'
-import { virtualKeysOf } from './foresee.ts'
 import { pendingMark } from './marks.ts'
 import type { PlannedRow, PlannedTable } from './planned.ts'
 import type { RunState } from './run.ts'
@@ -53,7 +53,7 @@ export async function tableRun(state: RunState, planned: PlannedTable): Promise<
     ...Object.fromEntries(counted),
     ...Object.fromEntries((planned.heldBack ?? []).map((column) => [column, null])),
   }
-  const virtualKeys = virtualKeysOf(appview, table)
+  const virtualKeys = virtualKeysOf(catalog, appview, table)
   const shape = { table, key: source.key, columns, virtualKeys, watch: watch.watchOf(table) }
   return { source, shape, of: derivedTable(appview, table)?.of, instead }
 }

@@ -20,7 +20,7 @@ const STATUSES: Readonly<Record<string, string>> = {
  *
  * @throws UnavailableError when they do not answer; VerificationError or PdsError when they answer something else
  */
-export async function confirmedStatus(
+async function confirmedStatus(
   { network: { identity, xrpc } }: Pick<RestoreContext, 'network'>,
   did: string,
 ): Promise<RepoStatus> {

@@ -984,9 +984,9 @@ $$;
 --
 -- batch: { table, key, of?, columns, virtualKeys?, watch?: [{ table, key, columns }], common: { column: text }, values:
 -- [[text]], notes?: { id: { record?, pending? } } }; `values` are the rows, each a list of texts and nulls in the order of
--- `columns` without those that `common` has for all of them, and an id is a row's number, from 0. `of` is the column that holds the AT-URI of the record that the row was made from, if there is
--- one. `record` ({ uri, cid, rev }) is what that record was found to be just now: it is put in record_state with the
--- row, so that an older event about it is stale.
+-- `columns` without those that `common` has for all of them, and an id is a row's number, from 0. `of` is the column that
+-- holds the AT-URI of the record that the row was made from, if there is one. `record` ({ uri, cid, rev }) is what that
+-- record was found to be just now: it is put in record_state with the row, so that an older event about it is stale.
 -- Returns { restored: count, rows: [{ id, outcome, detail?, holder? }], observed: [{ table, column }], altered: [{ id,
 -- row }], made: [{ table, row }], stuck: [sequence] }. `rows` are those that were not restored: unchanged, kept (the row
 -- is there and differs), withdrawn (its record is a tombstone), blocked (detail: the missing parent), conflict (detail:

@@ -94,18 +94,16 @@ describe.skipIf(!hasChromium)(browserTitle('the page of a report'), () => {
     const { page } = await open(sampleReport('complete', 10_000))
     const rows = page.locator('#record-table tbody tr')
     expect(await rows.count()).toBe(100)
-    const longestMs = await page.evaluate<number>(`(() => {
+    // What freezes a page is building every row: whatever is looked for, it builds a page of them.
+    const built = await page.evaluate<number[]>(`(() => {
       const input = document.querySelector('#find')
-      const searches = ['r', 're', 'rec', 'record-9', 'record-99', 'record-999'].map((text) => {
-        const start = performance.now()
+      return ['r', 're', 'rec', 'record-9', 'record-99', 'record-999'].map((text) => {
         input.value = text
         input.dispatchEvent(new Event('input'))
-        return performance.now() - start
+        return document.querySelectorAll('#record-table tbody tr').length
       })
-      return Math.max(...searches)
     })()`)
-    // A timing with a factor of ten to spare: a page that builds every row takes seconds.
-    expect(longestMs).toBeLessThan(1000)
+    expect(built).toEqual([100, 100, 100, 100, 100, 11])
     expect(await page.locator('#found').textContent()).toBe('11 of 10000')
     await page.locator('#find').fill('')
     await page.locator('#next').click()

@@ -13,9 +13,9 @@ export interface WithdrawnShare {
  * Past this share somebody has to look: a host that lost its accounts, a wrong PLC directory, or a relay of ours gone
  * mad look like so many people changing their minds.
  */
-export const MAX_WITHDRAWN_SHARE = 0.1
+const MAX_WITHDRAWN_SHARE = 0.1
 /** Below this many records a share says nothing: one of five is a person, not an outage. */
-export const MIN_ASKED = 10
+const MIN_ASKED = 10
 
 /**
  * The share of rows withdrawn, where it is so large that an outage is likelier than as many decisions.

@@ -19,7 +19,7 @@ ${fact('rows nobody could verify', report.unverified)}
 
 const HEADINGS = { complete: 'Complete', incomplete: 'Incomplete', failed: 'Nothing shown' } as const
 
-export function sentenceOf(report: Report): string {
+function sentenceOf(report: Report): string {
   const rows = rowsOf(report, 'expected')
   switch (report.verdict) {
     case 'complete':

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { edgesOf, filterColumns, referenceOf, referencesOf } from '../../../src/backup/edges.ts'
-import { uniqueKeysOf } from '../../../src/backup/unique-keys.ts'
+import { edgesOf, filterColumns, referenceOf } from '../../../src/backup/edges.ts'
+import { virtualKeysOf } from '../../../src/backup/unique-keys.ts'
 import { catalogOf } from '../../../src/database/catalog.ts'
 import { ConfigError } from '../../../src/errors.ts'
 import type { VirtualReference } from '../../../src/events.ts'
@@ -150,29 +150,20 @@ describe("the child's side", () => {
   ])('inside JSON: %s', (data, found) => {
     expect(virtual && referenceOf({ data }, virtual)).toEqual(found)
   })
-
-  test('of several rows, each once', () => {
-    const rows = [{ post: 'a' }, { post: null }, { post: 'b' }, { post: 'a' }]
-    expect(foreign && referencesOf(rows, foreign)).toEqual([['a'], ['b']])
-  })
 })
 
 describe('unique keys', () => {
   const keys = (...virtualUniqueKeys: { table: string; columns: string[] }[]) =>
-    uniqueKeysOf(catalog, { virtualUniqueKeys }, 'parts')
+    virtualKeysOf(catalog, { virtualUniqueKeys }, 'parts')
 
-  test('virtual ones come last, and not twice in another order', () => {
+  test('those that the schema declares, in whatever order, are none', () => {
     expect(
       keys(
         { table: 'parts', columns: ['n', 'post'] },
         { table: 'likes', columns: ['who'] },
         { table: 'parts', columns: ['n', 'next'] },
       ),
-    ).toEqual([
-      { columns: ['post', 'n'], isVirtual: false },
-      { columns: ['next'], isVirtual: false },
-      { columns: ['n', 'next'], isVirtual: true },
-    ])
+    ).toEqual([['n', 'next']])
   })
 
   test('one with a column that is not there, or none, is refused', () => {
